@@ -1,0 +1,110 @@
+"""What the ranker is asked and what it answers, in columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.domain.history import History
+from shared.domain.items import Item, Scalar, User
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """What a caller says about the moment of a request; empty strings and 0 mean not said."""
+
+    locale: str = ""
+    device: str = ""
+    time_ms: int = 0
+    attributes: dict[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """N candidates in columns; each column is either empty (not known) or has length N.
+
+    Attributes:
+        item_ids: the items, each once.
+        ages_days: (N,) float32, -1 = unknown.
+        popularity: (N,) float32, decayed count of consuming events, half-life of a week.
+        trend: (N,) float32, the same with half-life of a day.
+        retrieval_scores: (N,) float32 cosine of the retriever, 0 where it did not give the item.
+        retrieval_ranks: (N,) int32 from 1, 0 where the retriever did not give the item.
+        neighbour_scores, neighbour_ranks: the same of the recent-item neighbours.
+        new_items: content of the candidates that are newer than the ranker's bundle, by item id.
+    """
+
+    item_ids: tuple[str, ...]
+    ages_days: Floats
+    popularity: Floats
+    trend: Floats
+    retrieval_scores: Floats
+    retrieval_ranks: npt.NDArray[np.int32]
+    neighbour_scores: Floats
+    neighbour_ranks: npt.NDArray[np.int32]
+    new_items: dict[str, Item] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class RankingRequest:
+    """A user and candidates to score for them.
+
+    Attributes:
+        time_ms: the moment that the scores are for, Unix milliseconds.
+        budget_ms: time left for the answer; the transport's deadline does not reach the model.
+        explain: also give the additive parts of each logit.
+    """
+
+    history: History
+    candidates: Candidates
+    time_ms: int
+    user: User | None = None
+    context: RequestContext = RequestContext()
+    budget_ms: int = 1000
+    explain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreParts:
+    """The additive parts of the logits.
+
+    Attributes:
+        names: P names, e.g. `user_item`, `user_bias`, `item_bias`, `external`, `interaction`.
+        values: (N, A, P) float32; their sum over P is the logit.
+        scales, offsets: (A,) float32; probability = sigmoid(scale · logit + offset).
+    """
+
+    names: tuple[str, ...]
+    values: Floats
+    scales: Floats
+    offsets: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class RankingResult:
+    """Scores in the order of the request's candidates.
+
+    Attributes:
+        actions: A codes of `EventType`: the columns of `probabilities`.
+        probabilities: (N, A) float32, calibrated, finite.
+        ratings: (N,) float32 expected rating; length 0 when the bundle saw no ratings.
+        parts: the additive parts when asked for.
+        model_version: the bundle that answered.
+        data_watermark: log position up to which the bundle's training data goes; "" = not known.
+        keep_retrieval_order: the bundle's gate found the retriever's own order better.
+    """
+
+    actions: tuple[int, ...]
+    probabilities: Floats
+    ratings: Floats
+    parts: ScoreParts | None
+    model_version: str
+    data_watermark: str = ""
+    keep_retrieval_order: bool = False

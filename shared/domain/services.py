@@ -1,0 +1,61 @@
+"""What one service asks of another (ports). In one process they are met by the services' own objects, else by gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from shared.domain.event_log import LogBatch
+from shared.domain.ranking import RankingRequest, RankingResult
+from shared.domain.retrieval import RetrievalRequest, RetrievalResult
+from shared.domain.slates import ServedSlate
+from shared.domain.user_state import ItemChanges, ItemState, ProjectionStatus, TopItems, TopOrder, UserState
+from shared.domain.watermark import Watermark
+
+
+class Feedback(Protocol):
+    """The log as other services use it. Errors: `ServiceError`."""
+
+    async def record_slates(self, slates: Sequence[ServedSlate]) -> Watermark:
+        """Append served slates; returns when they are durable."""
+
+    async def slate(self, recommendation_id: str) -> ServedSlate | None:
+        """Read a served slate back; None when there is none."""
+
+    def tail(self, after: Watermark, *, follow: bool, batch_size: int = 500) -> AsyncIterator[LogBatch]:
+        """Records behind a position, see `EventLog.tail`."""
+
+
+class Features(Protocol):
+    """User and item state. Errors: `ServiceError`."""
+
+    async def user_state(
+        self, user_id: str, min_watermark: Watermark, *, history_limit: int, budget_ms: float
+    ) -> UserState:
+        """A user's state that includes the position, or, when `budget_ms` is not enough, a stale one."""
+
+    async def items(self, item_ids: Sequence[str], *, include_vectors: bool = False) -> tuple[ItemState, ...]:
+        """Items in request order; unknown ones with status NOT_FOUND."""
+
+    async def top_items(self, order: TopOrder, *, category: str = "", limit: int = 100) -> TopItems:
+        """Popular or trending items, best first."""
+
+    def watch_items(self, after: Watermark) -> AsyncIterator[ItemChanges]:
+        """The catalogue (when `after` is the beginning) and then its changes, for ever."""
+
+    async def status(self) -> ProjectionStatus:
+        """How far the projection is."""
+
+
+class CandidateGeneration(Protocol):
+    """Retrieval. Errors: `ServiceError`."""
+
+    async def retrieve(self, request: RetrievalRequest, *, budget_ms: float) -> RetrievalResult:
+        """Candidates of every source, merged."""
+
+
+class Ranking(Protocol):
+    """The ranker. Errors: `ServiceError`."""
+
+    async def rank(self, request: RankingRequest) -> RankingResult:
+        """Probabilities for each candidate within the request's budget."""

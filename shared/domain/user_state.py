@@ -1,0 +1,110 @@
+"""What the log has taught about one user and about one item."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from shared.domain.history import History
+from shared.domain.items import Item, User
+
+
+@dataclass(frozen=True, slots=True)
+class UserState:
+    """One user's state at a log position. That of an unknown user is empty.
+
+    Attributes:
+        history: the latest events about items, oldest first.
+        consumed_item_ids: every item consumed within the kept history.
+        hidden_item_ids: never recommended again.
+        served_item_ids: items of the latest slates, latest first, each once.
+        event_counts: events since the beginning by `EventType` code.
+        category_affinities: decayed share of the user's consuming events by category, 0 to 1.
+        watermark: log position that the state includes.
+        stale: the asked position was not reached in time.
+    """
+
+    user_id: str
+    history: History
+    consumed_item_ids: frozenset[str] = frozenset()
+    hidden_item_ids: frozenset[str] = frozenset()
+    served_item_ids: tuple[str, ...] = ()
+    followed_ids: tuple[str, ...] = ()
+    profile: User | None = None
+    event_counts: dict[int, int] = field(default_factory=dict)
+    category_affinities: dict[str, float] = field(default_factory=dict)
+    watermark: str = ""
+    stale: bool = False
+
+
+class ItemStatus(IntEnum):
+    """What the catalogue knows of an item. Codes equal `winnow.v1.ItemStatus`."""
+
+    PRESENT = 1
+    NOT_FOUND = 2
+    DELETED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ItemState:
+    """One item at a log position.
+
+    Attributes:
+        item: the content; None unless present.
+        popularity: consuming events with weight halved every week.
+        trend: the same, halved every day.
+        updated_watermark: log position of the last upsert; "" when never upserted.
+        first_seen_ms: when the catalogue first got it.
+    """
+
+    item_id: str
+    status: ItemStatus
+    item: Item | None = None
+    popularity: float = 0.0
+    trend: float = 0.0
+    updated_watermark: str = ""
+    first_seen_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ItemChanges:
+    """A run of changes of the catalogue.
+
+    Attributes:
+        watermark: position behind these changes.
+        caught_up: the reader now holds everything up to `watermark`.
+    """
+
+    upserted: tuple[ItemState, ...]
+    deleted_item_ids: tuple[str, ...]
+    watermark: str
+    caught_up: bool
+
+
+class TopOrder(IntEnum):
+    """What a list of top items is ordered by. Codes equal `winnow.v1.TopOrder`."""
+
+    POPULAR = 1
+    TRENDING = 2
+
+
+@dataclass(frozen=True, slots=True)
+class TopItems:
+    """Items with decayed counts, best first, at a log position."""
+
+    item_ids: tuple[str, ...]
+    scores: tuple[float, ...]
+    watermark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectionStatus:
+    """How far the feature projection is behind the log."""
+
+    watermark: str
+    head_watermark: str
+    caught_up: bool
+    users: int
+    items: int
+    applied_records: int
+    applied_ms: int = 0
