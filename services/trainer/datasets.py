@@ -14,6 +14,10 @@ from shared.domain.items import Item, User
 from shared.domain.vocabulary import Vocabulary
 
 
+class DatasetError(ValueError):
+    """The data as a whole cannot be used: a missing file, a missing column, nothing left in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class UserSequences:
     """Every user's events in time order, as one flat array with borders (CSR).

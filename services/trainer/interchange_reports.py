@@ -9,10 +9,6 @@ EXAMPLES_KEPT = 20
 """Refused rows that a report quotes; the rest is only counted."""
 
 
-class DatasetError(ValueError):
-    """The data as a whole cannot be used: a missing file, a missing column, nothing left in it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """One row that was not taken.
