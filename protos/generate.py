@@ -61,7 +61,8 @@ def lint() -> int:
         image = Path(folder) / "winnow.binpb"
         code = _protoc([f"--descriptor_set_out={image}", "--include_imports", "--include_source_info"], _own_protos())
         buf = shutil.which("buf", path=str(Path(sys.executable).parent)) or "buf"
-        return code or subprocess.run([buf, "lint", str(image), "--config", "buf.yaml"], cwd=PROTOS, check=False).returncode
+        command = [buf, "lint", str(image), "--config", "buf.yaml"]
+        return code or subprocess.run(command, cwd=PROTOS, check=False).returncode
 
 
 def _protoc(options: list[str], files: list[str]) -> int:
@@ -69,8 +70,8 @@ def _protoc(options: list[str], files: list[str]) -> int:
         descriptors = Path(folder) / "validate.binpb"
         descriptors.write_bytes(_validate_descriptors())
         roots = [f"-I{PROTOS}", *(f"-I{path}" for path in site.getsitepackages())]
-        command = [sys.executable, "-m", "grpc_tools.protoc", f"--descriptor_set_in={descriptors}", *roots, *options, *files]
-        return subprocess.run(command, check=False).returncode
+        protoc = [sys.executable, "-m", "grpc_tools.protoc", f"--descriptor_set_in={descriptors}"]
+        return subprocess.run([*protoc, *roots, *options, *files], check=False).returncode
 
 
 def _validate_descriptors() -> bytes:

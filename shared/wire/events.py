@@ -1,0 +1,103 @@
+"""Events and histories on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from winnow.v1 import event_pb2
+
+from shared.domain.events import Event
+from shared.domain.history import History
+from shared.wire.times import time_from_proto, time_to_proto
+
+
+def event_to_proto(event: Event) -> event_pb2.Event:
+    """One event as a message."""
+    return event_pb2.Event(
+        event_id=event.event_id,
+        user_id=event.user_id,
+        item_id=event.item_id,
+        event_type=event.event_type,  # type: ignore[arg-type]  # an open enum: numbers of the future pass through
+        value=event.value,
+        event_time=time_to_proto(event.event_time_ms),
+        recommendation_id=event.recommendation_id,
+        session_id=event.session_id,
+        surface=event.surface,
+        target_id=event.target_id,
+    )
+
+
+def event_from_proto(message: event_pb2.Event) -> Event:
+    """One event; an unset time is 0: the receiver puts its own."""
+    return Event(
+        event_id=message.event_id,
+        user_id=message.user_id,
+        item_id=message.item_id,
+        event_type=message.event_type,
+        event_time_ms=time_from_proto(message.event_time),
+        value=message.value if message.HasField("value") else None,
+        recommendation_id=message.recommendation_id,
+        session_id=message.session_id,
+        surface=message.surface,
+        target_id=message.target_id,
+    )
+
+
+def history_to_proto(history: History) -> event_pb2.HistoryColumns:
+    """A history as columns."""
+    return event_pb2.HistoryColumns(
+        item_ids=history.item_ids,
+        event_types=history.event_types.tolist(),
+        values=history.values.tolist(),
+        times_ms=history.times_ms.tolist(),
+        event_ids=history.event_ids,
+    )
+
+
+def history_from_proto(message: event_pb2.HistoryColumns) -> History:
+    """A history from columns.
+
+    Raises:
+        ValueError: the columns have different lengths.
+    """
+    return History(
+        tuple(message.item_ids),
+        np.array(message.event_types, np.int32),
+        np.array(message.values, np.float32),
+        np.array(message.times_ms, np.int64),
+        tuple(message.event_ids),
+    )
+
+
+def history_events_to_proto(history: History) -> Iterable[event_pb2.HistoryEvent]:
+    """A history as one message an event: the form for clients."""
+    ids = history.event_ids or ("",) * len(history)
+    columns = zip(
+        history.item_ids,
+        history.event_types.tolist(),
+        history.values.tolist(),
+        history.times_ms.tolist(),
+        ids,
+        strict=True,
+    )
+    for item_id, event_type, value, time_ms, event_id in columns:
+        yield event_pb2.HistoryEvent(
+            item_id=item_id,
+            event_type=event_type,
+            value=None if value != value else value,  # noqa: PLR0124  # NaN is the only number unequal to itself
+            event_time=time_to_proto(time_ms),
+            event_id=event_id,
+        )
+
+
+def history_from_event_protos(messages: Iterable[event_pb2.HistoryEvent]) -> History:
+    """The inverse of `history_events_to_proto`."""
+    events = list(messages)
+    return History(
+        tuple(event.item_id for event in events),
+        np.array([event.event_type for event in events], np.int32),
+        np.array([event.value if event.HasField("value") else np.nan for event in events], np.float32),
+        np.array([time_from_proto(event.event_time) for event in events], np.int64),
+        tuple(event.event_id for event in events),
+    )

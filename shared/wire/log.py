@@ -1,0 +1,74 @@
+"""Log records on the wire, and their facts as bytes in the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import assert_never
+
+from winnow.v1 import log_pb2
+
+from shared.domain.event_log import Erasure, Fact, ItemDeletion, LogRecord
+from shared.domain.events import Event
+from shared.domain.items import Item, User
+from shared.domain.slates import ServedSlate
+from shared.domain.watermark import Watermark
+from shared.wire.events import event_from_proto, event_to_proto
+from shared.wire.items import item_from_proto, item_to_proto, user_from_proto, user_to_proto
+from shared.wire.slates import slate_from_proto, slate_to_proto
+from shared.wire.times import time_from_proto, time_to_proto
+
+
+def fact_to_proto(fact: Fact) -> log_pb2.LogRecord:
+    """A record that holds the fact only: its place in the log is not known yet."""
+    match fact:
+        case Event():
+            return log_pb2.LogRecord(event=event_to_proto(fact))
+        case ServedSlate():
+            return log_pb2.LogRecord(slate=slate_to_proto(fact))
+        case Item():
+            return log_pb2.LogRecord(item=item_to_proto(fact))
+        case ItemDeletion():
+            return log_pb2.LogRecord(deleted_item_id=fact.item_id)
+        case User():
+            return log_pb2.LogRecord(user=user_to_proto(fact))
+        case Erasure():
+            return log_pb2.LogRecord(erasure=log_pb2.Erasure(requested_time=time_to_proto(fact.requested_ms)))
+        case _:
+            assert_never(fact)
+
+
+def fact_from_proto(message: log_pb2.LogRecord) -> Fact | None:
+    """The fact; None when its payload is gone or its kind is of the future."""
+    kind = message.WhichOneof("fact")
+    return None if kind is None else _READERS[kind](message)
+
+
+def record_to_proto(record: LogRecord) -> log_pb2.LogRecord:
+    """One record at its place."""
+    message = log_pb2.LogRecord() if record.fact is None else fact_to_proto(record.fact)
+    message.watermark = str(record.watermark)
+    message.subject = record.subject
+    recorded = time_to_proto(record.recorded_ms)
+    if recorded is not None:
+        message.recorded_time.CopyFrom(recorded)
+    return message
+
+
+def record_from_proto(message: log_pb2.LogRecord) -> LogRecord:
+    """One record at its place."""
+    return LogRecord(
+        watermark=Watermark.parse(message.watermark),
+        recorded_ms=time_from_proto(message.recorded_time),
+        subject=message.subject,
+        fact=fact_from_proto(message),
+    )
+
+
+_READERS: dict[str, Callable[[log_pb2.LogRecord], Fact]] = {
+    "event": lambda message: event_from_proto(message.event),
+    "slate": lambda message: slate_from_proto(message.slate),
+    "item": lambda message: item_from_proto(message.item),
+    "deleted_item_id": lambda message: ItemDeletion(message.deleted_item_id),
+    "user": lambda message: user_from_proto(message.user),
+    "erasure": lambda message: Erasure(time_from_proto(message.erasure.requested_time)),
+}

@@ -1,0 +1,77 @@
+"""Served slates on the wire and in the log."""
+
+from __future__ import annotations
+
+import numpy as np
+from winnow.v1 import slate_pb2
+
+from shared.domain.slates import ServedSlate
+from shared.wire.candidates import (
+    candidates_from_proto,
+    candidates_to_proto,
+    source_hits_from_proto,
+    source_hits_to_proto,
+)
+from shared.wire.events import history_from_proto, history_to_proto
+from shared.wire.items import user_from_proto, user_to_proto
+from shared.wire.provenance import provenance_from_proto, provenance_to_proto
+from shared.wire.ranking import context_from_proto, context_to_proto
+from shared.wire.times import time_from_proto, time_to_proto
+
+
+def slate_to_proto(slate: ServedSlate) -> slate_pb2.ServedSlate:
+    """One slate with its inputs."""
+    return slate_pb2.ServedSlate(
+        recommendation_id=slate.recommendation_id,
+        user_id=slate.user_id,
+        session_id=slate.session_id,
+        surface=slate.surface,
+        served_time=time_to_proto(slate.served_ms),
+        header=provenance_to_proto(slate.provenance),
+        seed=slate.seed,
+        history=history_to_proto(slate.history),
+        user=None if slate.user is None else user_to_proto(slate.user),
+        context=context_to_proto(slate.context),
+        candidates=candidates_to_proto(slate.candidates),
+        sources=[source_hits_to_proto(hits) for hits in slate.sources],
+        actions=slate.actions,
+        action_weights=slate.action_weights,
+        probabilities=slate.probabilities.ravel().tolist(),
+        values=slate.values.tolist(),
+        shown_rows=slate.shown_rows.tolist(),
+        propensities=slate.propensities.tolist(),
+        reserve_rows=slate.reserve_rows.tolist(),
+        first_position=slate.first_position,
+    )
+
+
+def slate_from_proto(message: slate_pb2.ServedSlate) -> ServedSlate:
+    """One slate with its inputs.
+
+    Raises:
+        ValueError: columns do not fit together.
+    """
+    actions = tuple(message.actions)
+    rows = len(message.candidates.item_ids) if actions else 0
+    return ServedSlate(
+        recommendation_id=message.recommendation_id,
+        user_id=message.user_id,
+        session_id=message.session_id,
+        surface=message.surface,
+        served_ms=time_from_proto(message.served_time),
+        provenance=provenance_from_proto(message.header),
+        seed=message.seed,
+        history=history_from_proto(message.history),
+        user=user_from_proto(message.user) if message.HasField("user") else None,
+        context=context_from_proto(message.context),
+        candidates=candidates_from_proto(message.candidates),
+        sources=tuple(source_hits_from_proto(hits) for hits in message.sources),
+        actions=actions,
+        action_weights=tuple(message.action_weights),
+        probabilities=np.array(message.probabilities, np.float32).reshape(rows, len(actions)),
+        values=np.array(message.values, np.float64),
+        shown_rows=np.array(message.shown_rows, np.int32),
+        propensities=np.array(message.propensities, np.float32),
+        reserve_rows=np.array(message.reserve_rows, np.int32),
+        first_position=message.first_position,
+    )
