@@ -93,7 +93,20 @@ def candidates(draw: st.DrawFn) -> Candidates:
     integers = [np.array(draw(ranks), np.int32) for _ in range(2)]
     new_items = {item.item_id: item for item in draw(st.lists(items(), max_size=2))}
     ages, popularity, trend, scores, neighbours = columns
-    return Candidates(tuple(names), ages, popularity, trend, scores, integers[0], neighbours, integers[1], new_items)
+    creators = tuple(draw(st.lists(words, min_size=len(names), max_size=len(names))))
+    return Candidates(
+        tuple(names),
+        ages,
+        popularity,
+        trend,
+        scores,
+        integers[0],
+        neighbours,
+        integers[1],
+        new_items,
+        creators,
+        creators,
+    )
 
 
 @st.composite

@@ -36,6 +36,7 @@ class Candidates:
         retrieval_ranks: (N,) int32 from 1, 0 where the retriever did not give the item.
         neighbour_scores, neighbour_ranks: the same of the recent-item neighbours.
         new_items: content of the candidates that are newer than the ranker's bundle, by item id.
+        creator_ids, primary_categories: "" = none; caps and diversity go by them.
     """
 
     item_ids: tuple[str, ...]
@@ -47,6 +48,8 @@ class Candidates:
     neighbour_scores: Floats
     neighbour_ranks: npt.NDArray[np.int32]
     new_items: dict[str, Item] = field(default_factory=dict)
+    creator_ids: tuple[str, ...] = ()
+    primary_categories: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.item_ids)

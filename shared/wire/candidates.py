@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from winnow.v1 import candidate_pb2
@@ -24,6 +25,8 @@ def candidates_to_proto(candidates: Candidates) -> candidate_pb2.CandidateColumn
         neighbour_scores=candidates.neighbour_scores.tolist(),
         neighbour_ranks=candidates.neighbour_ranks.tolist(),
         new_items=[item_to_proto(item) for item in candidates.new_items.values()],
+        creator_ids=candidates.creator_ids,
+        primary_categories=candidates.primary_categories,
     )
 
 
@@ -43,11 +46,13 @@ def candidates_from_proto(message: candidate_pb2.CandidateColumns) -> Candidates
         neighbour_scores=np.array(_whole(message, "neighbour_scores"), np.float32),
         neighbour_ranks=np.array(_whole(message, "neighbour_ranks"), np.int32),
         new_items={item.item_id: item_from_proto(item) for item in message.new_items},
+        creator_ids=tuple(_whole(message, "creator_ids")),
+        primary_categories=tuple(_whole(message, "primary_categories")),
     )
 
 
-def _whole(message: candidate_pb2.CandidateColumns, name: str) -> Sequence[float]:
-    column: Sequence[float] = getattr(message, name)
+def _whole(message: candidate_pb2.CandidateColumns, name: str) -> Sequence[Any]:
+    column: Sequence[Any] = getattr(message, name)
     count = len(message.item_ids)
     if len(column) not in {0, count}:
         raise ValueError(f"candidates.{name} has {len(column)} values for {count} item_ids: send one each or none")

@@ -43,6 +43,16 @@ def fact_from_proto(message: log_pb2.LogRecord) -> Fact | None:
     return None if kind is None else _READERS[kind](message)
 
 
+def fact_to_bytes(fact: Fact) -> bytes:
+    """The fact as the log stores it."""
+    return fact_to_proto(fact).SerializeToString()
+
+
+def fact_from_bytes(payload: bytes) -> Fact | None:
+    """The inverse; None for a kind of the future."""
+    return fact_from_proto(log_pb2.LogRecord.FromString(payload))
+
+
 def record_to_proto(record: LogRecord) -> log_pb2.LogRecord:
     """One record at its place."""
     message = log_pb2.LogRecord() if record.fact is None else fact_to_proto(record.fact)

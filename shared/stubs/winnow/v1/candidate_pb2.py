@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from winnow.v1 import item_pb2 as winnow_dot_v1_dot_item__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19winnow/v1/candidate.proto\x12\twinnow.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x14winnow/v1/item.proto\"\xd0\x02\n\x10\x43\x61ndidateColumns\x12$\n\x08item_ids\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\x88\'\"\x07r\x05 \x01(\x80\x01\x12\x1c\n\tages_days\x18\x02 \x03(\x02\x42\t\xbaH\x06\x92\x01\x03\x10\x88\'\x12\x1d\n\npopularity\x18\x03 \x03(\x02\x42\t\xbaH\x06\x92\x01\x03\x10\x88\'\x12\x18\n\x05trend\x18\x04 \x03(\x02\x42\t\xbaH\x06\x92\x01\x03\x10\x88\'\x12#\n\x10retrieval_scores\x18\x05 \x03(\x02\x42\t\xbaH\x06\x92\x01\x03\x10\x88\'\x12\"\n\x0fretrieval_ranks\x18\x06 \x03(\x05\x42\t\xbaH\x06\x92\x01\x03\x10\x88\'\x12#\n\x10neighbour_scores\x18\x07 \x03(\x02\x42\t\xbaH\x06\x92\x01\x03\x10\x88\'\x12\"\n\x0fneighbour_ranks\x18\x08 \x03(\x05\x42\t\xbaH\x06\x92\x01\x03\x10\x88\'\x12-\n\tnew_items\x18\t \x03(\x0b\x32\x0f.winnow.v1.ItemB\t\xbaH\x06\x92\x01\x03\x10\x88\'\":\n\nSourceHits\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x03(\x05\x12\x0e\n\x06scores\x18\x03 \x03(\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19winnow/v1/candidate.proto\x12\twinnow.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x14winnow/v1/item.proto\"\xa5\x03\n\x10\x43\x61ndidateColumns\x12$\n\x08item_ids\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\x88\'\"\x07r\x05 \x01(\x80\x01\x12\x1c\n\tages_days\x18\x02 \x03(\x02\x42\t\xbaH\x06\x92\x01\x03\x10\x88\'\x12\x1d\n\npopularity\x18\x03 \x03(\x02\x42\t\xbaH\x06\x92\x01\x03\x10\x88\'\x12\x18\n\x05trend\x18\x04 \x03(\x02\x42\t\xbaH\x06\x92\x01\x03\x10\x88\'\x12#\n\x10retrieval_scores\x18\x05 \x03(\x02\x42\t\xbaH\x06\x92\x01\x03\x10\x88\'\x12\"\n\x0fretrieval_ranks\x18\x06 \x03(\x05\x42\t\xbaH\x06\x92\x01\x03\x10\x88\'\x12#\n\x10neighbour_scores\x18\x07 \x03(\x02\x42\t\xbaH\x06\x92\x01\x03\x10\x88\'\x12\"\n\x0fneighbour_ranks\x18\x08 \x03(\x05\x42\t\xbaH\x06\x92\x01\x03\x10\x88\'\x12-\n\tnew_items\x18\t \x03(\x0b\x32\x0f.winnow.v1.ItemB\t\xbaH\x06\x92\x01\x03\x10\x88\'\x12%\n\x0b\x63reator_ids\x18\n \x03(\tB\x10\xbaH\r\x92\x01\n\x10\x88\'\"\x05r\x03(\x80\x01\x12,\n\x12primary_categories\x18\x0b \x03(\tB\x10\xbaH\r\x92\x01\n\x10\x88\'\"\x05r\x03(\x80\x01\":\n\nSourceHits\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x03(\x05\x12\x0e\n\x06scores\x18\x03 \x03(\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,8 +51,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CANDIDATECOLUMNS'].fields_by_name['neighbour_ranks']._serialized_options = b'\272H\006\222\001\003\020\210\''
   _globals['_CANDIDATECOLUMNS'].fields_by_name['new_items']._loaded_options = None
   _globals['_CANDIDATECOLUMNS'].fields_by_name['new_items']._serialized_options = b'\272H\006\222\001\003\020\210\''
+  _globals['_CANDIDATECOLUMNS'].fields_by_name['creator_ids']._loaded_options = None
+  _globals['_CANDIDATECOLUMNS'].fields_by_name['creator_ids']._serialized_options = b'\272H\r\222\001\n\020\210\'\"\005r\003(\200\001'
+  _globals['_CANDIDATECOLUMNS'].fields_by_name['primary_categories']._loaded_options = None
+  _globals['_CANDIDATECOLUMNS'].fields_by_name['primary_categories']._serialized_options = b'\272H\r\222\001\n\020\210\'\"\005r\003(\200\001'
   _globals['_CANDIDATECOLUMNS']._serialized_start=92
-  _globals['_CANDIDATECOLUMNS']._serialized_end=428
-  _globals['_SOURCEHITS']._serialized_start=430
-  _globals['_SOURCEHITS']._serialized_end=488
+  _globals['_CANDIDATECOLUMNS']._serialized_end=513
+  _globals['_SOURCEHITS']._serialized_start=515
+  _globals['_SOURCEHITS']._serialized_end=573
 # @@protoc_insertion_point(module_scope)

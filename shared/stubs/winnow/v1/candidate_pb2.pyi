@@ -36,6 +36,8 @@ class CandidateColumns(_message.Message):
     NEIGHBOUR_SCORES_FIELD_NUMBER: _builtins.int
     NEIGHBOUR_RANKS_FIELD_NUMBER: _builtins.int
     NEW_ITEMS_FIELD_NUMBER: _builtins.int
+    CREATOR_IDS_FIELD_NUMBER: _builtins.int
+    PRIMARY_CATEGORIES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The items, each once; at most 5,000."""
@@ -72,6 +74,14 @@ class CandidateColumns(_message.Message):
     def new_items(self) -> _containers.RepeatedCompositeFieldContainer[_item_pb2.Item]:
         """Content of those candidates that are newer than the ranker's bundle, so that it can score what it has never seen."""
 
+    @_builtins.property
+    def creator_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Creator of each item, "" = none: caps and diversity go by it, and a replay reads it from here."""
+
+    @_builtins.property
+    def primary_categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """First (most general) category of each item, "" = none."""
+
     def __init__(
         self,
         *,
@@ -84,10 +94,12 @@ class CandidateColumns(_message.Message):
         neighbour_scores: _abc.Iterable[_builtins.float] | None = ...,
         neighbour_ranks: _abc.Iterable[_builtins.int] | None = ...,
         new_items: _abc.Iterable[_item_pb2.Item] | None = ...,
+        creator_ids: _abc.Iterable[_builtins.str] | None = ...,
+        primary_categories: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ages_days", b"ages_days", "item_ids", b"item_ids", "neighbour_ranks", b"neighbour_ranks", "neighbour_scores", b"neighbour_scores", "new_items", b"new_items", "popularity", b"popularity", "retrieval_ranks", b"retrieval_ranks", "retrieval_scores", b"retrieval_scores", "trend", b"trend"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ages_days", b"ages_days", "creator_ids", b"creator_ids", "item_ids", b"item_ids", "neighbour_ranks", b"neighbour_ranks", "neighbour_scores", b"neighbour_scores", "new_items", b"new_items", "popularity", b"popularity", "primary_categories", b"primary_categories", "retrieval_ranks", b"retrieval_ranks", "retrieval_scores", b"retrieval_scores", "trend", b"trend"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
