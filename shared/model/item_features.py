@@ -1,0 +1,150 @@
+"""What an item is made of, as numbers: categories, tags, creator, attributes and title words become a weighted bag.
+
+A feature is a string such as `category:Horror`; the training data decides which ones exist. A new item is described by
+the same features, so it has a vector before anybody has seen it. Numeric attributes are cut at the quantiles of the
+training data.
+
+N items, F features, Q bin edges.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.domain.items import Item, Scalar
+from shared.domain.vocabulary import UNKNOWN_ROW, Vocabulary
+from shared.model.bundle import Bundle, read_strings, write_strings
+
+FEATURES_FILE = "features.jsonl"
+EDGES_FILE = "edges.jsonl"
+_WORD = re.compile(r"\w+")
+_QUANTILES = np.linspace(0, 1, 9)[1:-1]
+_MIN_ITEMS = 2  # a feature of a single item says no more than the item's id
+
+Floats = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Bags:
+    """The features of N items in CSR form.
+
+    Attributes:
+        offsets: (N + 1,) int64.
+        ids: (nnz,) int64 feature rows.
+        weights: (nnz,) float32; each group (categories, words, …) of an item has norm 1.
+    """
+
+    offsets: Rows
+    ids: Rows
+    weights: Floats
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def take(self, rows: Rows) -> Bags:
+        """The bags of some items, (M,); those of unknown rows (-1) are empty."""
+        known = np.where(rows == UNKNOWN_ROW, 0, rows)
+        counts = np.where(rows == UNKNOWN_ROW, 0, np.diff(self.offsets)[known] if len(self) else 0)
+        offsets = np.concatenate(([0], np.cumsum(counts)))
+        entries = np.arange(offsets[-1]) + np.repeat((self.offsets[known] if len(self) else 0) - offsets[:-1], counts)
+        return Bags(offsets, self.ids[entries], self.weights[entries])
+
+    def followed_by(self, others: Bags) -> Bags:
+        """These bags and then those."""
+        offsets = np.concatenate([self.offsets, others.offsets[1:] + self.offsets[-1]])
+        return Bags(offsets, np.concatenate([self.ids, others.ids]), np.concatenate([self.weights, others.weights]))
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFeaturizer:
+    """Turns items into bags with the features that training has found.
+
+    Attributes:
+        names: the features; row i is feature i.
+        edges: bin edges of each numeric attribute, ascending.
+    """
+
+    names: Vocabulary
+    edges: dict[str, tuple[float, ...]]
+
+    @classmethod
+    def fit(cls, items: Sequence[Item], limit: int) -> ItemFeaturizer:
+        """Find the features of a catalogue.
+
+        Args:
+            items: the catalogue.
+            limit: keep at most this many features, the most frequent ones.
+        """
+        edges = _fit_edges(items)
+        counts = Counter(name for item in items for _, name in set(_features(item, edges)))
+        kept = [name for name, count in counts.most_common(limit) if count >= _MIN_ITEMS]
+        return cls(Vocabulary(sorted(kept)), edges)
+
+    @classmethod
+    def load(cls, bundle: Bundle) -> ItemFeaturizer:
+        """Open that of a bundle."""
+        edges = {}
+        for line in read_strings(bundle.file(EDGES_FILE)):
+            name, cuts = json.loads(line)
+            edges[name] = tuple(cuts)
+        return cls(Vocabulary(read_strings(bundle.file(FEATURES_FILE))), edges)
+
+    def save(self, folder: Path) -> None:
+        """Write it into a bundle's folder."""
+        write_strings(folder / FEATURES_FILE, self.names.ids)
+        write_strings(folder / EDGES_FILE, tuple(json.dumps([name, cuts]) for name, cuts in self.edges.items()))
+
+    def bags(self, items: Sequence[Item]) -> Bags:
+        """The bags of items, row-aligned; features that training has not seen are left out."""
+        offsets, ids, weights = [0], [], []
+        for item in items:
+            groups: dict[str, list[int]] = {}
+            for group, name in dict.fromkeys(_features(item, self.edges)):
+                row = self.names.row(name)
+                if row != UNKNOWN_ROW:
+                    groups.setdefault(group, []).append(row)
+            for rows in groups.values():
+                ids.extend(rows)
+                weights.extend([len(rows) ** -0.5] * len(rows))
+            offsets.append(len(ids))
+        return Bags(np.array(offsets, np.int64), np.array(ids, np.int64), np.array(weights, np.float32))
+
+
+def _features(item: Item, edges: dict[str, tuple[float, ...]]) -> Iterator[tuple[str, str]]:
+    """The features of one item as (group, name)."""
+    for category in item.categories:
+        yield "category", f"category:{category}"
+    for tag in item.tags:
+        yield "tag", f"tag:{tag}"
+    if item.creator_id:
+        yield "creator", f"creator:{item.creator_id}"
+    for name, value in item.attributes.items():
+        yield f"attribute:{name}", f"attribute:{name}={_binned(name, value, edges)}"
+    for word in _WORD.findall(item.title.lower()):
+        yield "word", f"word:{word}"
+
+
+def _binned(name: str, value: Scalar, edges: dict[str, tuple[float, ...]]) -> str:
+    if isinstance(value, (str, bool)) or name not in edges:
+        return str(value)
+    return f"bin{np.searchsorted(edges[name], value, side='right')}"
+
+
+def _fit_edges(items: Sequence[Item]) -> dict[str, tuple[float, ...]]:
+    numbers: dict[str, list[float]] = {}
+    for item in items:
+        for name, value in item.attributes.items():
+            if not isinstance(value, (str, bool)) and np.isfinite(value):
+                numbers.setdefault(name, []).append(value)
+    return {
+        name: tuple(np.unique(np.quantile(values, _QUANTILES)).tolist()) for name, values in sorted(numbers.items())
+    }
