@@ -10,12 +10,6 @@ from contextlib import contextmanager
 from enum import StrEnum
 from typing import Final
 
-from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 from shared.kernel.config import ConfigError
@@ -36,7 +30,7 @@ class Label(StrEnum):
 
 
 class LogField(StrEnum):
-    """Fields of the canonical line, one a request (event `LogEvent.RPC`)."""
+    """Fields of the canonical line, one a request (its event is `RPC_EVENT`)."""
 
     METHOD = "method"
     CODE = "code"
@@ -44,6 +38,9 @@ class LogField(StrEnum):
     DURATION_MS = "duration_ms"
     PEER = "peer"
     REQUEST_ID = "request_id"
+
+
+RPC_EVENT: Final = "rpc"
 
 
 class SpanAttribute(StrEnum):
@@ -97,31 +94,12 @@ def serve_metrics(host: str, port: int) -> Iterator[int]:
     try:
         server, thread = start_http_server(port, host)
     except OSError as error:
-        raise ConfigError(f"metrics cannot be served on {host}:{port}: {error}; free the port or set another") from error
+        raise ConfigError(
+            f"metrics cannot be served on {host}:{port}: {error}; free the port or set another"
+        ) from error
     try:
         yield server.server_port
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-@contextmanager
-def configure_tracing(service_name: str, otlp_endpoint: str, sample_ratio: float = 1.0) -> Iterator[None]:
-    """Sends spans to an OpenTelemetry collector (`http://host:4317`); without an endpoint nothing is recorded.
-
-    A caller's decision to sample is kept; `sample_ratio` of the other requests are sampled.
-    """
-    if not otlp_endpoint:
-        yield
-        return
-    provider = TracerProvider(
-        sampler=ParentBased(TraceIdRatioBased(sample_ratio)), resource=Resource.create({SERVICE_NAME: service_name})
-    )
-    insecure = not otlp_endpoint.startswith("https://")
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=otlp_endpoint, insecure=insecure)))
-    trace.set_tracer_provider(provider)
-    try:
-        yield
-    finally:
-        provider.shutdown()

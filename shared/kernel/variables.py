@@ -31,8 +31,7 @@ def variables(settings: type[BaseSettings]) -> dict[str, FieldInfo]:
     """The fields of a settings class by the name of their variable, in order of declaration."""
     prefix = settings.model_config.get("env_prefix", "")
     return {
-        str(field.validation_alias or f"{prefix}{name}".upper()): field
-        for name, field in settings.model_fields.items()
+        str(field.validation_alias or f"{prefix}{name}".upper()): field for name, field in settings.model_fields.items()
     }
 
 

@@ -1,0 +1,120 @@
+"""A gRPC server that hosts services: honest health, reflection, limits, and an end that loses no answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Final, Self
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from shared.kernel import validation
+from shared.kernel.admission import Admission, RequestLimits
+from shared.kernel.background import Supervised
+from shared.kernel.config import ConfigError
+from shared.kernel.interceptors import RequestInterceptor
+from shared.kernel.readiness import Readiness
+
+SERVING: Final = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
+WHOLE_SERVER: Final = ""
+HARD_LIMIT_FACTOR: Final = 4
+"""gRPC itself drops messages above this multiple of the limit; up to it the interceptor answers with a rich error."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Hosted:
+    """What a service gives to be hosted.
+
+    Attributes:
+        service_names: Full proto names, as health and reflection tell them.
+        register: Adds the servicers to the server, by the generated `add_..._to_server`.
+        readiness: Whether the service can do its work.
+    """
+
+    service_names: tuple[str, ...]
+    register: Callable[[grpc.aio.Server], None]
+    readiness: Readiness
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """How a server behaves; the defaults fit a service inside a cluster.
+
+    Attributes:
+        limits: What one request may ask.
+        reflection: Whether tools may ask which methods there are.
+        drain_grace_ms: Time that requests in flight get to end when the server stops.
+        keepalive_ms: Silence after which the server asks whether a caller is still there.
+        keepalive_timeout_ms: Time that the caller has to say so.
+        min_ping_interval_ms: Callers that ask more often are cut off.
+        reuse_port: Whether other processes may listen on the same port; off, so that a taken port is an error.
+    """
+
+    limits: RequestLimits = field(default_factory=RequestLimits)
+    reflection: bool = True
+    drain_grace_ms: int = 10_000
+    keepalive_ms: int = 60_000
+    keepalive_timeout_ms: int = 10_000
+    min_ping_interval_ms: int = 5_000
+    reuse_port: bool = False
+
+
+class GrpcServer:
+    """Hosts services on one address while its `async with` lasts.
+
+    Args:
+        address: `host:port`; port 0 takes a free one, `address` then tells it.
+        hosted: The services.
+        options: How the server behaves.
+        credentials: TLS; None: plain text.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        hosted: Sequence[Hosted],
+        options: ServerOptions | None = None,
+        credentials: grpc.ServerCredentials | None = None,
+    ) -> None:
+        self.address = address
+        self._hosted = tuple(hosted)
+        self._options = options or ServerOptions()
+        self._credentials = credentials
+        self._admission = Admission(self._options.limits.max_in_flight)
+        self._health = health.aio.HealthServicer()
+        self._watching = Supervised()
+
+    async def __aenter__(self) -> Self:
+        interceptor = RequestInterceptor(self._options.limits, self._admission)
+        self._server = grpc.aio.server(interceptors=[interceptor], options=_channel_arguments(self._options))
+        self._register()
+        self.address = self._bind()
+        await self._tell_health()
+        await self._watching.__aenter__()
+        for each in self._hosted:
+            self._watching.start(f"health of {each.service_names[0]}", lambda each=each: self._follow(each.readiness))
+        await self._server.start()
+        log.info("server.started", address=self.address, services=[name for each in self._hosted for name in each.service_names])
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._watching.__aexit__(None, None, None)
+        await self._health.enter_graceful_shutdown()
+        log.info("server.draining", address=self.address)
+        self._admission.drain()
+        await self._server.stop(self._options.drain_grace_ms / 1000)
+        log.info("server.stopped", address=self.address)
+
+    async def wait_for_termination(self) -> None:
+        """Returns when the server has stopped."""
+        await self._server.wait_for_termination()
