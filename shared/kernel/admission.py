@@ -75,4 +75,6 @@ class Admission:
 
 
 def _draining() -> ServiceError:
-    return ServiceError(ErrorReason.NOT_READY, "the service stops; call another instance", metadata={"state": "draining"})
+    return ServiceError(
+        ErrorReason.NOT_READY, "the service stops; call another instance", metadata={"state": "draining"}
+    )

@@ -56,7 +56,7 @@ class ServiceSettings(BaseSettings):
         Path(".winnow"), validation_alias=f"{PREFIX}DATA_DIR", description="folder that holds everything that is kept"
     )
 
-    def __init_subclass__(cls, prefix: str = "", **options: Any) -> None:  # noqa: ANN401 - pydantic's own options
+    def __init_subclass__(cls, prefix: str = "", **options: Any) -> None:
         super().__init_subclass__(**options)
         if prefix:
             cls.model_config = {**cls.model_config, "env_prefix": f"{PREFIX}{prefix}_"}

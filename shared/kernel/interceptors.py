@@ -12,7 +12,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, aclosing, nullcontext
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -68,11 +68,7 @@ class _Method:
         self._inner = handler
         self._limits = limits
         self._admission = admission
-        self._behaviour = (
-            handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
-        )
-        if not (inspect.iscoroutinefunction(self._behaviour) or inspect.isasyncgenfunction(self._behaviour)):
-            raise TypeError(f"{name} must be async: this server has no threads for handlers")
+        self._behaviour = _behaviour(name, handler)
 
     def handler(self) -> Handler:
         """The handler for grpc. Messages are decoded and encoded inside `_handle` where grpc allows it."""
@@ -83,7 +79,7 @@ class _Method:
             response_serializer=self._inner.response_serializer if streams_out else None,
         )
 
-    async def _handle(self, request: Any, context: Context) -> bytes | None:  # noqa: ANN401 - bytes or an iterator
+    async def _handle(self, request: Any, context: Context) -> bytes | None:
         call = Call(self._arrival(context))
         context.set_trailing_metadata(((MetadataKey.REQUEST_ID.value, call.request_id),))
         code = None
@@ -106,7 +102,7 @@ class _Method:
             return self._admission.stream()
         return nullcontext() if self._name.startswith(QUIET_PREFIX) else self._admission.single()
 
-    async def _answer(self, request: Any, context: Context) -> bytes | None:  # noqa: ANN401 - bytes or an iterator
+    async def _answer(self, request: Any, context: Context) -> bytes | None:
         asked = request if self._inner.request_streaming else self._parse(request)
         if self._inner.response_streaming:
             await self._stream(asked, context)
@@ -115,7 +111,7 @@ class _Method:
             answer = await self._behaviour(asked, context)
         return self._inner.response_serializer(answer) if self._inner.response_serializer else answer
 
-    async def _stream(self, asked: Any, context: Context) -> None:  # noqa: ANN401 - a message or an iterator
+    async def _stream(self, asked: Any, context: Context) -> None:
         if inspect.iscoroutinefunction(self._behaviour):  # it writes to the context itself
             await self._behaviour(asked, context)
             return
@@ -123,7 +119,7 @@ class _Method:
             async for answer in answers:
                 await context.write(answer)
 
-    def _parse(self, raw: bytes) -> Any:  # noqa: ANN401 - the method's own request type
+    def _parse(self, raw: bytes) -> Any:
         limit = self._limits.max_request_bytes
         if len(raw) > limit:
             raise _too_large(len(raw), limit)
@@ -145,6 +141,13 @@ class _Method:
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
         given = context.time_remaining()
         return Arrival(self._name, metadata, context.peer(), self._own_deadline_s(context) if given is None else given)
+
+
+def _behaviour(name: str, handler: Handler) -> Callable[..., Any]:
+    behaviour: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    if not (inspect.iscoroutinefunction(behaviour) or inspect.isasyncgenfunction(behaviour)):
+        raise TypeError(f"{name} must be async: this server has no threads for handlers")
+    return cast("Callable[..., Any]", behaviour)
 
 
 async def _abort(context: Context, call: Call, error: ServiceError) -> None:

@@ -24,7 +24,7 @@ def configure_logs(level: str = "info", stream: TextIO = sys.stderr, pseudonym_k
     Args:
         level: One of `LEVELS`.
         stream: Decides the form, too: a terminal gets colours.
-        pseudonym_key: Makes pseudonyms the same in all processes that share it; empty: they last as long as this process.
+        pseudonym_key: Makes pseudonyms the same in all processes that share it; empty: each process has its own.
     """
     global _pseudonym_key  # noqa: PLW0603 - logging is the one global thing of a process
     if pseudonym_key:

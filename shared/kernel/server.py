@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -96,13 +96,14 @@ class GrpcServer:
         interceptor = RequestInterceptor(self._options.limits, self._admission)
         self._server = grpc.aio.server(interceptors=[interceptor], options=_channel_arguments(self._options))
         self._register()
+        validation.warm(self._service_names())
         self.address = self._bind()
         await self._tell_health()
         await self._watching.__aenter__()
         for each in self._hosted:
-            self._watching.start(f"health of {each.service_names[0]}", lambda each=each: self._follow(each.readiness))
+            self._watching.start(f"health of {each.service_names[0]}", partial(self._follow, each.readiness))
         await self._server.start()
-        log.info("server.started", address=self.address, services=[name for each in self._hosted for name in each.service_names])
+        log.info("server.started", address=self.address, services=self._service_names())
         return self
 
     async def __aexit__(
@@ -118,3 +119,54 @@ class GrpcServer:
     async def wait_for_termination(self) -> None:
         """Returns when the server has stopped."""
         await self._server.wait_for_termination()
+
+    def _service_names(self) -> tuple[str, ...]:
+        return tuple(name for each in self._hosted for name in each.service_names)
+
+    def _register(self) -> None:
+        for each in self._hosted:
+            each.register(self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if self._options.reflection:
+            names = (*self._service_names(), health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, self._server)
+
+    def _bind(self) -> str:
+        host = self.address.rpartition(":")[0]
+        try:
+            if self._credentials:
+                port = self._server.add_secure_port(self.address, self._credentials)
+            else:
+                port = self._server.add_insecure_port(self.address)
+        except RuntimeError as error:
+            raise ConfigError(
+                f"cannot listen on {self.address}: another process has the port, or the address is not this machine's; "
+                f"stop that process (`ss -ltnp` names it) or set another address"
+            ) from error
+        return f"{host}:{port}"
+
+    async def _follow(self, readiness: Readiness) -> None:
+        while True:
+            changed = readiness.next_change()
+            await self._tell_health()
+            await changed.wait()
+
+    async def _tell_health(self) -> None:
+        for each in self._hosted:
+            for name in each.service_names:
+                await self._health.set(name, SERVING if each.readiness.ready else NOT_SERVING)
+        everything = all(each.readiness.ready for each in self._hosted)
+        await self._health.set(WHOLE_SERVER, SERVING if everything else NOT_SERVING)
+
+
+def _channel_arguments(options: ServerOptions) -> list[tuple[str, Any]]:
+    hard_limit = HARD_LIMIT_FACTOR * options.limits.max_request_bytes
+    return [
+        ("grpc.max_receive_message_length", hard_limit),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.keepalive_time_ms", options.keepalive_ms),
+        ("grpc.keepalive_timeout_ms", options.keepalive_timeout_ms),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", options.min_ping_interval_ms),
+        ("grpc.so_reuseport", int(options.reuse_port)),
+    ]

@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
+from opentelemetry.util.types import AttributeValue
 
 from shared.kernel.telemetry import SpanAttribute
 
@@ -54,7 +55,11 @@ def start_server_span(method: str, metadata: Mapping[str, str], request_id: str)
     if _tracer is None:
         return INVALID_SPAN
     parent = propagate.extract(metadata)
-    attributes = {SpanAttribute.SYSTEM: "grpc", SpanAttribute.METHOD: method, SpanAttribute.REQUEST_ID: request_id}
+    attributes: dict[str, AttributeValue] = {
+        SpanAttribute.SYSTEM: "grpc",
+        SpanAttribute.METHOD: method,
+        SpanAttribute.REQUEST_ID: request_id,
+    }
     span = _tracer.start_span(method, context=parent, kind=SpanKind.SERVER, attributes=attributes)
     # Never detached: the request's task ends with the request, and its context with it.
     otel_context.attach(trace.set_span_in_context(span, parent))

@@ -1,0 +1,117 @@
+"""A circuit breaker: stops asking a dependency that does not answer, and notices soon when it does again.
+
+Written here because none of the libraries fits: pybreaker is made for threads and Tornado, aiobreaker has had no
+release since 2021, purgatory knows one threshold and one class of failures; a time-out costs a caller's whole budget,
+so it must count for more than a refused connection.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import grpc
+from grpc import StatusCode
+
+from shared.kernel.errors import ErrorReason, ServiceError
+from shared.kernel.telemetry import BREAKER_OPEN
+
+SICK: Final = frozenset({StatusCode.UNAVAILABLE, StatusCode.INTERNAL, StatusCode.UNKNOWN, StatusCode.DATA_LOSS})
+
+
+def monotonic_ms() -> int:
+    """Milliseconds on a clock that never jumps."""
+    return time.monotonic_ns() // 1_000_000
+
+
+class BreakerState(StrEnum):
+    """CLOSED: calls pass. OPEN: calls are refused. HALF_OPEN: one trial call is on its way."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerLimits:
+    """When to open: after so many failures, or time-outs, in a row; and how often to try while open."""
+
+    failures: int = 3
+    timeouts: int = 2
+    probe_every_ms: int = 250
+
+
+class CircuitBreaker:
+    """Guards the calls to one dependency; belongs to one event loop."""
+
+    def __init__(
+        self, dependency: str, limits: BreakerLimits | None = None, clock: Callable[[], int] = monotonic_ms
+    ) -> None:
+        self.state = BreakerState.CLOSED
+        self._dependency = dependency
+        self._limits = limits or BreakerLimits()
+        self._clock = clock
+        self._failures = self._timeouts = self._opened_ms = 0
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """Lets one call pass and learns from how it ends.
+
+        Raises:
+            ServiceError: DEPENDENCY_UNAVAILABLE, without a call, while the breaker is open.
+        """
+        self._enter()
+        try:
+            yield
+        except (grpc.RpcError, ServiceError, TimeoutError) as error:
+            self._learn(_code(error))
+            raise
+        except BaseException:  # cancelled, or a fault of ours: says nothing about the dependency
+            self._give_up_trial()
+            raise
+        self._learn(StatusCode.OK)
+
+    def _enter(self) -> None:
+        if self.state is BreakerState.CLOSED:
+            return
+        waited_ms = self._clock() - self._opened_ms
+        if self.state is BreakerState.HALF_OPEN or waited_ms < self._limits.probe_every_ms:
+            raise ServiceError(
+                ErrorReason.DEPENDENCY_UNAVAILABLE,
+                f"{self._dependency} does not answer; it is tried again every {self._limits.probe_every_ms} ms",
+                metadata={"dependency": self._dependency, "code": StatusCode.UNAVAILABLE.name},
+                retry_after_ms=self._limits.probe_every_ms,
+            )
+        self.state = BreakerState.HALF_OPEN
+
+    def _learn(self, code: StatusCode) -> None:
+        self._timeouts = self._timeouts + 1 if code is StatusCode.DEADLINE_EXCEEDED else 0
+        failed = code in SICK or self._timeouts > 0
+        self._failures = self._failures + 1 if failed else 0
+        too_many = self._failures >= self._limits.failures or self._timeouts >= self._limits.timeouts
+        if failed and (too_many or self.state is BreakerState.HALF_OPEN):
+            self._turn(BreakerState.OPEN)
+        elif not failed:
+            self._turn(BreakerState.CLOSED)
+
+    def _give_up_trial(self) -> None:
+        if self.state is BreakerState.HALF_OPEN:
+            self._turn(BreakerState.OPEN)
+
+    def _turn(self, state: BreakerState) -> None:
+        if state is BreakerState.OPEN and self.state is not BreakerState.OPEN:
+            self._opened_ms = self._clock()
+        self.state = state
+        BREAKER_OPEN.labels(self._dependency).set(state is BreakerState.OPEN)
+
+
+def _code(error: BaseException) -> StatusCode:
+    if isinstance(error, ServiceError):
+        return error.code
+    if isinstance(error, grpc.aio.AioRpcError):
+        return error.code()
+    return StatusCode.DEADLINE_EXCEEDED if isinstance(error, TimeoutError) else StatusCode.UNKNOWN
