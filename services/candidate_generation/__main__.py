@@ -1,0 +1,1 @@
+"""Runs candidate generation alone: `python -m services.candidate_generation`."""

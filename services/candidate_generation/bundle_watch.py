@@ -1,0 +1,88 @@
+"""Keeps a bundle in use: loads what the registry's pointer names, brings it up to the catalogue, swaps one reference.
+
+While a new bundle is loaded and brought up, the old one serves; requests under way keep the one they began with.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+
+from services.candidate_generation import telemetry
+from services.candidate_generation.catalogue_watch import CatalogueWatch
+from services.candidate_generation.engine import Engine, EngineParts, Threads
+from services.candidate_generation.retrieval import Serving
+from shared.domain.history import History
+from shared.model.bundle import Bundle
+from shared.model.bundle_watcher import BundleStatus
+from shared.model.index import AnnoyItemIndex
+from shared.model.live_index import LiveIndex
+from shared.model.retriever import RetrieverModel
+from shared.model.transitions import TransitionTable
+
+_WARM_UP_NEAREST: Final = 10
+
+log = structlog.get_logger()
+
+
+def load_parts(bundle: Bundle, *, exact: bool) -> EngineParts:
+    """Read what retrieval needs of a verified bundle. Blocking."""
+    index = AnnoyItemIndex.load(bundle)
+    return EngineParts(
+        version=bundle.manifest.version,
+        watermark=bundle.manifest.watermark,
+        vocabulary=bundle.vocabulary,
+        towers=RetrieverModel.load(bundle),
+        index=LiveIndex(index, bundle.vocabulary, bundle.manifest.search_k, exact=exact),
+        vectors=index.vectors,
+        transitions=TransitionTable.load(bundle),
+    )
+
+
+def report(status: BundleStatus) -> None:
+    """Tell operators what happened to the bundle."""
+    if status.refused_reason:
+        telemetry.BUNDLES_REFUSED.inc()
+        log.error(
+            "bundle.refused", version=status.refused_version, reason=status.refused_reason, serving=status.version
+        )
+    elif status.registry_error:
+        log.warning("registry.unreadable", error=status.registry_error, serving=status.version)
+    elif status.version:
+        telemetry.BUNDLES_INSTALLED.inc()
+        log.info("bundle.serving", version=status.version)
+
+
+class EngineKeeper:
+    """Installs bundles and keeps the one in use in step with the catalogue.
+
+    Args:
+        serving: where the bundle in use is read from.
+        watch: the catalogue and when it changes.
+        threads: where engines work.
+    """
+
+    def __init__(self, serving: Serving, watch: CatalogueWatch, threads: Threads) -> None:
+        self._serving, self._watch, self._threads = serving, watch, threads
+
+    async def install(self, _bundle: Bundle, parts: EngineParts) -> None:
+        """Bring a loaded bundle up to the catalogue, warm it up, and swap."""
+        engine = Engine(parts, self._threads)
+        await self._catch_up(engine)
+        await engine.user_vector(History.empty(), self._watch.catalogue)
+        await self._catch_up(engine)  # ends without a pause, so nothing can come between it and the swap
+        self._serving.engine = engine
+
+    async def run(self) -> None:
+        """Follow the catalogue for ever."""
+        while True:
+            self._watch.changed.clear()
+            telemetry.CATALOGUE_ITEMS.set(len(self._watch.catalogue))
+            while (engine := self._serving.engine) and engine.behind(self._watch.catalogue):
+                await engine.follow(self._watch.catalogue)
+            await self._watch.changed.wait()
+
+    async def _catch_up(self, engine: Engine) -> None:
+        while engine.behind(self._watch.catalogue):
+            await engine.follow(self._watch.catalogue)

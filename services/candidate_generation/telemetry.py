@@ -1,0 +1,12 @@
+"""What candidate generation measures, beyond what the kernel measures of every service."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shared.kernel.telemetry import counter, gauge
+
+BUNDLES_INSTALLED: Final = counter("candidate_generation_bundles_installed", "Bundles that were swapped in.")
+BUNDLES_REFUSED: Final = counter("candidate_generation_bundles_refused", "Bundles that could not be used.")
+CATALOGUE_ITEMS: Final = gauge("candidate_generation_catalogue_items", "Living items in the catalogue.")
+ENCODED_ITEMS: Final = counter("candidate_generation_encoded_items", "New or changed items that got a vector here.")
