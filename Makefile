@@ -1,0 +1,69 @@
+# Winnow. `make run` and `make test` do all set-up themselves; `make help` lists the rest.
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format setup setup-dev protos lock unit contract integration e2e soak bench-smoke clean
+
+help: ## this list
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+run: setup ## set up, train on MovieLens-100K and serve (Ctrl-C ends it)
+	@$(BIN)/winnow demo
+
+setup: ## the virtual environment with everything that running needs
+	@deploy/setup.sh $(VENV) runtime
+
+setup-dev: setup ## and everything that developing needs
+	@deploy/setup.sh $(VENV) dev
+
+test: setup-dev ## every test, real servers included
+	$(PYTEST) tests
+
+unit: setup-dev ## the tests of rules and components
+	$(PYTEST) tests/unit tests/architecture
+
+contract: setup-dev ## the tests that every adapter of a port passes
+	$(PYTEST) tests/contract
+
+integration: setup-dev ## the tests of one service with its real neighbours
+	$(PYTEST) tests/integration
+
+e2e: setup-dev ## the tests of the whole product
+	$(PYTEST) tests/e2e
+
+soak: setup-dev ## the long versions: 200 kills, thousands of generated cases
+	WINNOW_SOAK=1 $(PYTEST) tests
+
+check: setup-dev ## style, types, layers, protos
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy shared services
+	$(BIN)/lint-imports
+	$(BIN)/python protos/generate.py --lint
+	$(PYTEST) -q tests/architecture
+
+format: setup-dev ## rewrite the sources in the house's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+protos: setup-dev ## generate the stubs again
+	$(BIN)/python protos/generate.py
+
+bench-smoke: setup-dev ## latency of `Recommend`, stage by stage, on one channel
+	$(BIN)/python -m tests.benchmarks.smoke
+
+# One lock for Python 3.11 to 3.13. torch and what only its CUDA builds need are left out: deploy/setup.sh installs them.
+LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet \
+	--no-emit-index-url --no-emit-package torch
+WITHOUT_CUDA := awk '/^[a-z0-9]/ {keep = !/^(nvidia-|cuda-|triton=)/} keep'
+
+lock: setup-dev ## resolve the dependencies again
+	$(LOCK) pyproject.toml --extra all | $(WITHOUT_CUDA) > requirements.lock.new
+	mv requirements.lock.new requirements.lock
+	$(LOCK) pyproject.toml --extra all --extra dev --constraint requirements.lock | $(WITHOUT_CUDA) > requirements-dev.lock.new
+	mv requirements-dev.lock.new requirements-dev.lock
+
+clean: ## remove the environment and what tools left (data in .winnow stays)
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
