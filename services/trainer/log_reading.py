@@ -1,0 +1,96 @@
+"""The event log as a data set: what `winnow train` learns from when no files are named.
+
+Erased users are gone by themselves: their records carry no fact any more.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from math import nan
+
+import numpy as np
+
+from services.trainer.datasets import Dataset
+from services.trainer.datasets_assembly import assemble
+from services.trainer.interchange_events import RawEvents
+from shared.domain.event_log import Fact, ItemDeletion, LogBatch
+from shared.domain.events import Event, EventType
+from shared.domain.items import Item, User
+from shared.domain.watermark import Watermark
+
+NAME = "event-log"
+_KNOWN = frozenset(int(kind) for kind in EventType if kind)
+
+
+@dataclass(frozen=True, slots=True)
+class LogDataset:
+    """A data set and the log position that it includes."""
+
+    dataset: Dataset
+    watermark: Watermark
+
+
+async def read_log(batches: AsyncIterator[LogBatch]) -> LogDataset:
+    """Read batches of the log, in order, to the end of the iterator.
+
+    Events without an item and of types that this release does not know teach nothing and are left out; so are
+    impressions, which say what was shown and not what was wanted. Deleted items keep their events and lose their
+    details.
+    """
+    collected = _Collected()
+    watermark = Watermark()
+    async for batch in batches:
+        for record in batch.records:
+            if record.fact is not None:
+                collected.add(record.fact)
+        watermark = batch.watermark
+    return LogDataset(collected.dataset(), watermark)
+
+
+@dataclass(slots=True)
+class _Collected:
+    """Columns of the facts read so far, with ids numbered as they come."""
+
+    users: dict[str, int] = field(default_factory=dict)
+    items: dict[str, int] = field(default_factory=dict)
+    item_details: dict[str, Item] = field(default_factory=dict)
+    user_details: dict[str, User] = field(default_factory=dict)
+    user_codes: array[int] = field(default_factory=lambda: array("i"))
+    item_codes: array[int] = field(default_factory=lambda: array("i"))
+    event_types: array[int] = field(default_factory=lambda: array("b"))
+    values: array[float] = field(default_factory=lambda: array("f"))
+    times_s: array[float] = field(default_factory=lambda: array("d"))
+
+    def add(self, fact: Fact) -> None:
+        match fact:
+            case Event() if fact.item_id and fact.event_type in _KNOWN and fact.event_type != EventType.IMPRESSION:
+                self._add_event(fact)
+            case Item():
+                self.item_details[fact.item_id] = fact
+            case ItemDeletion():
+                self.item_details.pop(fact.item_id, None)
+            case User():
+                self.user_details[fact.user_id] = fact
+            case _:
+                pass  # slates and erasures are read by others
+
+    def _add_event(self, event: Event) -> None:
+        self.user_codes.append(self.users.setdefault(event.user_id, len(self.users)))
+        self.item_codes.append(self.items.setdefault(event.item_id, len(self.items)))
+        self.event_types.append(event.event_type)
+        self.values.append(nan if event.value is None else event.value)
+        self.times_s.append(event.event_time_ms / 1000)
+
+    def dataset(self) -> Dataset:
+        events = RawEvents(
+            user_names=list(self.users),
+            item_names=list(self.items),
+            user_codes=np.array(self.user_codes, np.int32),
+            item_codes=np.array(self.item_codes, np.int32),
+            event_types=np.array(self.event_types, np.int8),
+            values=np.array(self.values, np.float32),
+            times_s=np.array(self.times_s, np.float64),
+        )
+        return assemble(events, self.item_details.values(), self.user_details.values(), NAME)
