@@ -10,10 +10,12 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import structlog
 from grpc import StatusCode
+from prometheus_client import Counter, Histogram
 
 from shared.kernel import tracing
 from shared.kernel.context import RequestContext, enter, remaining_ms
@@ -58,7 +60,7 @@ class Call:
         self._context = RequestContext(self.request_id, deadline)
         enter(self._context)
         self._span = tracing.start_server_span(arrival.method, arrival.metadata, self.request_id)
-        RPC_STARTED.labels(arrival.method).inc()
+        _started(arrival.method).inc()
 
     def failure(self, error: Exception) -> ServiceError:
         """What the caller is told of an exception: of one that is not a ServiceError, nothing but the request's id."""
@@ -81,8 +83,9 @@ class Call:
         """Ends the request: metrics, span, and the one line of the log."""
         seconds = time.monotonic() - self._started
         method = self._arrival.method
-        RPC_HANDLED.labels(method, code.name).inc()
-        RPC_SECONDS.labels(method, code.name).observe(seconds)
+        handled, took = _handled(method, code)
+        handled.inc()
+        took.observe(seconds)
         tracing.end_span(self._span, code)
         line = {
             **self._context.fields,
@@ -103,6 +106,17 @@ class Call:
         budget_ms = str(round((self._arrival.budget_s or 0) * 1000))
         message = f"not done within {budget_ms} ms; ask for less or allow more time"
         return ServiceError(ErrorReason.DEADLINE_EXCEEDED, message, metadata={"budgetMs": budget_ms})
+
+
+@cache
+def _started(method: str) -> Counter:
+    return RPC_STARTED.labels(method)
+
+
+@cache
+def _handled(method: str, code: StatusCode) -> tuple[Counter, Histogram]:
+    """The metrics of a method and code, kept because prometheus_client's own look-up costs more than its counting."""
+    return RPC_HANDLED.labels(method, code.name), RPC_SECONDS.labels(method, code.name)
 
 
 def _request_id(metadata: Mapping[str, str]) -> str:

@@ -12,7 +12,7 @@ from typing import Final
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 
@@ -23,6 +23,10 @@ RETRIABLE: Final = frozenset({StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUS
 CODES: Final[Mapping[int, StatusCode]] = {code.value[0]: code for code in StatusCode}
 MESSAGE_VIOLATIONS: Final = 3
 """Violations told in the message itself; BadRequest lists all of them."""
+MAX_MESSAGE_CHARACTERS: Final = 500
+MAX_VIOLATIONS_BYTES: Final = 4_096
+"""A status travels in HTTP/2 trailers, which gRPC cuts off from 8 KiB on: of very many violations the first are told,
+and the metadata `fieldViolations` says how many there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +127,12 @@ def to_status(error: ServiceError) -> status_pb2.Status:
     info = error_details_pb2.ErrorInfo(reason=error.reason.name, domain=DOMAIN, metadata=error.metadata)
     details = [_packed(info)]
     if error.violations:
-        fields = [{"field": each.field, "description": each.description} for each in error.violations]
-        details.append(_packed(error_details_pb2.BadRequest(field_violations=fields)))
+        details.append(_packed(_bad_request(error.violations)))
     if error.retry_after_ms is not None:
         delay = duration_pb2.Duration()
         delay.FromMilliseconds(error.retry_after_ms)
         details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
-    return status_pb2.Status(code=error.code.value[0], message=error.message, details=details)
+    return status_pb2.Status(code=error.code.value[0], message=error.message[:MAX_MESSAGE_CHARACTERS], details=details)
 
 
 def from_status(status: status_pb2.Status) -> ServiceError:
@@ -159,7 +162,24 @@ def from_rpc_error(error: grpc.RpcError) -> ServiceError:
     return from_status(plain)
 
 
-def _packed(detail: error_details_pb2.ErrorInfo) -> any_pb2.Any:
+def unavailable_dependency(dependency: str, error: grpc.RpcError) -> ServiceError:
+    """What our own caller is told when a call to `dependency` failed and there is nothing to fall back on."""
+    code = from_rpc_error(error).code.name
+    message = f"{dependency} does not answer ({code}); try again later"
+    return ServiceError(ErrorReason.DEPENDENCY_UNAVAILABLE, message, metadata={"dependency": dependency, "code": code})
+
+
+def _bad_request(violations: Iterable[FieldViolation]) -> error_details_pb2.BadRequest:
+    told = error_details_pb2.BadRequest()
+    for each in violations:
+        told.field_violations.add(field=each.field, description=each.description)
+        if told.ByteSize() > MAX_VIOLATIONS_BYTES:
+            del told.field_violations[-1]
+            break
+    return told
+
+
+def _packed(detail: Message) -> any_pb2.Any:
     packed = any_pb2.Any()
     packed.Pack(detail)
     return packed

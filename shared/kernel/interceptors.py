@@ -12,7 +12,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, aclosing, nullcontext
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -23,8 +23,8 @@ from shared.kernel.errors import STATUS_DETAILS_KEY, ErrorReason, ServiceError, 
 from shared.kernel.telemetry import MetadataKey
 from shared.kernel.validation import violations
 
-Context = grpc.aio.ServicerContext[Any, Any]
-Handler = grpc.RpcMethodHandler[Any, Any]
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 MAKERS: Final[dict[tuple[bool, bool], Callable[..., Handler]]] = {
     (False, False): grpc.unary_unary_rpc_method_handler,

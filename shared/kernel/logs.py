@@ -39,7 +39,7 @@ def configure_logs(level: str = "info", stream: TextIO = sys.stderr, pseudonym_k
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*_shared(), structlog.stdlib.ExtraAdder()],
+            foreign_pre_chain=[*_shared(), structlog.stdlib.add_logger_name, structlog.stdlib.ExtraAdder()],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(stream)],
         )
     )

@@ -47,7 +47,5 @@ def _field_violation(prefix: str, violation: Violation) -> FieldViolation:
 
 
 def _step(element: FieldPathElementPb) -> str:
-    if element.subscript is None:
-        return element.field_name
-    key = element.subscript.value
-    return f'{element.field_name}["{key}"]' if isinstance(key, str) else f"{element.field_name}[{key}]"
+    place = "" if element.subscript is None else f"[{element.subscript.value}]"
+    return f"{element.field_name}{place}"
