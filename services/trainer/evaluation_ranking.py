@@ -30,8 +30,10 @@ def top_items(scores: npt.NDArray[np.floating], blocked: npt.NDArray[np.bool_], 
     border = np.partition(masked, items - depth, axis=1)[:, items - depth, None]  # (B, 1) the k-th best score
     chosen = masked > border
     ties = masked == border
-    room = depth - chosen.sum(axis=1, keepdims=True)
-    chosen |= ties & (np.cumsum(ties, axis=1, dtype=np.int32) <= room)
+    room = depth - chosen.sum(axis=1)
+    crowded = np.flatnonzero(ties.sum(axis=1) > room)
+    ties[crowded] &= np.cumsum(ties[crowded], axis=1, dtype=np.int32) <= room[crowded, None]
+    chosen |= ties
     rows = np.nonzero(chosen)[1].reshape(users, depth)  # ascending, so a stable sort keeps ties by item row
     best = np.take_along_axis(masked, rows, axis=1)
     order = np.argsort(-best, axis=1, kind="stable")

@@ -7,7 +7,7 @@ S scored users, I items, E events of the data set.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -64,6 +64,20 @@ class Split:
         """(S,) when each request is made: the time of the last history event."""
         last_events: npt.NDArray[np.int64] = self.histories.flat[self.histories.offsets[1:] - 1]
         return self.interactions.times_s[last_events]
+
+    def sampled(self, users: int, rng: np.random.Generator) -> Split:
+        """The same split with at most so many of its scored users, drawn at random."""
+        if users >= len(self):
+            return self
+        kept = np.sort(rng.choice(len(self), users, replace=False))
+        return replace(
+            self,
+            user_rows=self.user_rows[kept],
+            histories=Ragged.from_slices(
+                self.histories.flat, self.histories.offsets[kept], self.histories.lengths[kept]
+            ),
+            target_events=self.target_events[kept],
+        )
 
 
 def leave_one_out(dataset: Dataset, stage: Stage = "test") -> Split:
