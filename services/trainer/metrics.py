@@ -45,22 +45,30 @@ def novelty(lists: npt.NDArray[np.int32], events_of_item: npt.NDArray[np.int64])
 
     Castells, Vargas, Wang: Novelty and Diversity Metrics for Recommender Systems (2011), section 3.1.
     """
+    listed = lists[lists != NO_ITEM]
+    if not len(listed):
+        return 0.0
     share = (events_of_item + 1) / (events_of_item.sum() + len(events_of_item))
-    return float(-np.log2(share[lists[lists != NO_ITEM]]).mean())
+    return float(-np.log2(share[listed]).mean())
 
 
 def popularity_percentile(lists: npt.NDArray[np.int32], events_of_item: npt.NDArray[np.int64]) -> float:
     """Mean percentile (0 to 1) of the listed items in the catalogue by train events; .5 is no bias, 1 the very top."""
+    listed = lists[lists != NO_ITEM]
+    if not len(listed):
+        return 0.0
     ordered = np.sort(events_of_item)
     below = np.searchsorted(ordered, events_of_item, side="left")
     until = np.searchsorted(ordered, events_of_item, side="right")
     percentile = (below + until) / (2 * len(ordered))  # ties share their middle
-    return float(percentile[lists[lists != NO_ITEM]].mean())
+    return float(percentile[listed].mean())
 
 
 def exposure_gini(lists: npt.NDArray[np.int32], catalogue: npt.NDArray[np.bool_]) -> float:
     """Gini coefficient of how often each item of the catalogue is listed: 0 all equally, near 1 a few take all."""
     listed = np.bincount(lists[lists != NO_ITEM], minlength=len(catalogue))
     exposure = np.sort(listed[catalogue])
+    if not exposure.any():
+        return 0.0
     places = np.arange(1, len(exposure) + 1)
     return float(2 * (places * exposure).sum() / (len(exposure) * exposure.sum()) - (len(exposure) + 1) / len(exposure))

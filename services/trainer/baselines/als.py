@@ -2,8 +2,8 @@
 
 Hu, Koren, Volinsky: Collaborative Filtering for Implicit Feedback Datasets (2008); the regularisation grows with the
 number of events as in Rendle et al., Revisiting the Performance of iALS (2021), section 3, and the systems are solved
-by conjugate gradients as in Takács, Pilászy, Tikk: Applications of the Conjugate Gradient Method (2011). A user is folded
-in from the history of the request. D factors.
+by conjugate gradients as in Takács, Pilászy, Tikk: Applications of the Conjugate Gradient Method (2011). A user is
+folded in from the history of the request. D factors.
 """
 
 from __future__ import annotations

@@ -1,0 +1,148 @@
+"""A data set as facts for the running services: batches of items, users and events, the same ids every time.
+
+An event's id is a hash of what its row says (and of how many equal rows came before it), so importing a file again,
+or a longer version of it, adds only what is new.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from services.trainer.datasets import Dataset
+from services.trainer.preprocessing import occurrences
+from shared.domain.events import Event
+from shared.domain.items import Item, User
+
+BATCH_FACTS = 500
+EXAMPLES_KEPT = 20
+_ID_BYTES = 16
+
+Fact = TypeVar("Fact", Item, User, Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """One fact of a batch that the receiver did not take: its place in the batch, and why."""
+
+    index: int
+    reason: str
+
+
+class ImportSink(Protocol):
+    """Where the facts go. Each call answers with the facts that were not taken; a repeated event counts as taken."""
+
+    async def upsert_items(self, items: Sequence[Item]) -> Sequence[Rejection]:
+        """Take items."""
+
+    async def upsert_users(self, users: Sequence[User]) -> Sequence[Rejection]:
+        """Take users."""
+
+    async def record_events(self, events: Sequence[Event]) -> Sequence[Rejection]:
+        """Take events."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportProgress:
+    """How far an import is: `done` of `total` facts of a kind (`items`, `users`, `events`)."""
+
+    kind: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedKind:
+    """What became of the facts of one kind; `examples` are `(id, reason)` of the first ones refused."""
+
+    kind: str
+    taken: int
+    refused: int
+    examples: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What became of items, users and events, in this order."""
+
+    kinds: tuple[ImportedKind, ...]
+
+    @property
+    def refused(self) -> int:
+        """Facts of any kind that were not taken."""
+        return sum(kind.refused for kind in self.kinds)
+
+
+Progress = Callable[[ImportProgress], None]
+
+
+async def import_dataset(
+    dataset: Dataset, sink: ImportSink, progress: Progress = lambda done: None, batch_facts: int = BATCH_FACTS
+) -> ImportReport:
+    """Send everything: items first, then the users of whom something is known, then the events in time order.
+
+    A rejected fact does not stop the import; an error of the sink does, and a second run goes on where it was.
+    """
+    users = [user for user in dataset.user_details if user.interest_tags or user.attributes]
+    items = _batches(dataset.item_details, batch_facts)
+    events = events_of(dataset, batch_facts)
+    return ImportReport((
+        await _send(_Kind("items", len(dataset.items), progress), items, sink.upsert_items, lambda item: item.item_id),
+        await _send(_Kind("users", len(users), progress), _batches(users, batch_facts), sink.upsert_users,
+                    lambda user: user.user_id),
+        await _send(_Kind("events", len(dataset.interactions), progress), events, sink.record_events,
+                    lambda event: event.event_id),
+    ))  # fmt: skip
+
+
+def events_of(dataset: Dataset, batch_facts: int = BATCH_FACTS) -> Iterator[Sequence[Event]]:
+    """The interactions as domain events, in batches and in time order."""
+    events, repeats = dataset.interactions, occurrences(dataset.interactions)
+    for start in range(0, len(events), batch_facts):
+        part = slice(start, start + batch_facts)
+        columns = (events.user_rows, events.item_rows, events.event_types, events.values, events.times_s, repeats)
+        yield [
+            _event((dataset.users.ids[user], dataset.items.ids[item]), kind, value, time_s, repeat)
+            for user, item, kind, value, time_s, repeat in zip(*(c[part].tolist() for c in columns), strict=True)
+        ]
+
+
+def _event(ids: tuple[str, str], kind: int, value: float, time_s: float, repeat: int) -> Event:
+    user_id, item_id = ids
+    said = None if np.isnan(value) else value
+    content = f"{len(user_id)}:{user_id}{len(item_id)}:{item_id}{kind}|{said}|{time_s}|{repeat}"
+    digest = hashlib.blake2b(content.encode(), digest_size=_ID_BYTES).hexdigest()
+    return Event(f"import-{digest}", user_id, item_id, kind, round(time_s * 1000), said)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    name: str
+    total: int
+    progress: Progress
+
+
+def _batches(facts: Sequence[Fact], size: int) -> Iterator[Sequence[Fact]]:
+    return (facts[start : start + size] for start in range(0, len(facts), size))
+
+
+async def _send(
+    kind: _Kind,
+    batches: Iterator[Sequence[Fact]],
+    send: Callable[[Sequence[Fact]], Awaitable[Sequence[Rejection]]],
+    id_of: Callable[[Fact], str],
+) -> ImportedKind:
+    done = refused = 0
+    examples: list[tuple[str, str]] = []
+    for batch in batches:
+        rejected = await send(batch)
+        refused += len(rejected)
+        room = EXAMPLES_KEPT - len(examples)
+        examples.extend((id_of(batch[one.index]), one.reason) for one in rejected[:room])
+        done += len(batch)
+        kind.progress(ImportProgress(kind.name, done, kind.total))
+    return ImportedKind(kind.name, done - refused, refused, tuple(examples))
