@@ -1,0 +1,185 @@
+"""`EventLog` on SQLite: the embedded default. Durable at each answer, one writer, any number of readers."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from services.feedback.group_commit import CommitLimits, GroupCommit
+from services.feedback.keyed_hash import KeyedHash
+from services.feedback.record_codec import Draft, draft, forget_ciphers
+from services.feedback.seen_ids import RUN_IDS, SeenIds
+from services.feedback.sqlite_database import FILE, cannot_open, open_database, secret_of
+from services.feedback.sqlite_folder import locked_folder
+from services.feedback.sqlite_reader import SqliteReader
+from services.feedback.sqlite_writer import SqliteWriter
+from services.feedback.storage_errors import log_closed
+from shared.domain.event_log import ErasureReceipt, Fact, LogBatch
+from shared.domain.slates import ServedSlate
+from shared.domain.watermark import Watermark
+from shared.kernel.clock import Clock
+from shared.kernel.config import ConfigError
+from shared.kernel.errors import ErrorReason, ServiceError
+
+IDS_FOLDER: Final = "event-ids"
+RECORD_WEIGHT: Final = 200
+"""Bytes that a record costs beside its payload."""
+GROUP_BYTES: Final = 4 << 20
+WAITING_BYTES: Final = 32 << 20
+USER_RECORDS: Final = 500
+"""Records a batch of what is held about one user."""
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteLogOptions:
+    """How the log works; units are bytes and ids.
+
+    Attributes:
+        group_bytes: one transaction writes about this much at most.
+        waiting_bytes: writers are held up when this much waits for the disk.
+        run_ids: event ids that wait in memory before they are written as a run.
+    """
+
+    group_bytes: int = GROUP_BYTES
+    waiting_bytes: int = WAITING_BYTES
+    run_ids: int = RUN_IDS
+
+
+class SqliteEventLog:
+    """The log. Made by `open_sqlite_log`; belongs to the event loop on which it was opened."""
+
+    def __init__(self, writer: SqliteWriter, reader: SqliteReader, hashes: KeyedHash, limits: CommitLimits) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._hashes = hashes
+        self._head = writer.head
+        self._grown = asyncio.Event()
+        self._closed = False
+        self._commits = GroupCommit[Draft](writer.append, self._publish, limits)
+
+    async def append(self, facts: Sequence[Fact]) -> Watermark:
+        """Append facts in order, without those whose id is in the log already; durable when it returns.
+
+        Raises:
+            ServiceError: STORAGE_FULL, STORAGE_UNAVAILABLE (nothing was kept), NOT_READY (closed).
+        """
+        drafts = [draft(fact, self._hashes) for fact in facts]
+        if not drafts:
+            return await self.head()
+        weight = sum(len(each.payload) for each in drafts) + RECORD_WEIGHT * len(drafts)
+        return Watermark.of(await self._commits.submit(drafts, weight))
+
+    async def tail(self, after: Watermark, *, follow: bool, batch_size: int = 500) -> AsyncIterator[LogBatch]:
+        """Batches behind a position. A follower gets one empty batch when it has caught up for the first time.
+
+        Raises:
+            ServiceError: WATERMARK_INVALID, STORAGE_UNAVAILABLE, NOT_READY (closed).
+        """
+        position, last, told = self._checked(after), self._head, False
+        while True:
+            head, grown = self._head if follow else last, self._grown
+            if self._closed:
+                raise log_closed()
+            if position < head:
+                records = await self._reader.records(position, head, batch_size)
+                position = records[-1].watermark.offset() if records else head
+                yield LogBatch(records, Watermark.of(position), Watermark.of(head))
+            elif not follow:
+                return
+            elif told:
+                await grown.wait()
+            else:
+                told = True
+                yield LogBatch((), Watermark.of(head), Watermark.of(head))
+
+    async def head(self) -> Watermark:
+        """The position behind the last record."""
+        return Watermark.of(self._head)
+
+    async def slate(self, recommendation_id: str) -> ServedSlate | None:
+        """The first page's slate of an id; None: never served, or its user was erased."""
+        fact = await self._reader.slate(self._hashes.slate(recommendation_id, 0))
+        return fact if isinstance(fact, ServedSlate) else None
+
+    async def user_records(self, user_id: str) -> AsyncIterator[LogBatch]:
+        """Everything that is held about a user, oldest first."""
+        identity = await self._commits.alone(lambda: self._writer.identity(user_id))
+        position, head = 0, self._head
+        while identity is not None and position < head:
+            records, position = await self._reader.user_records(identity.key_row, position, head, USER_RECORDS)
+            if records:
+                yield LogBatch(records, Watermark.of(position), Watermark.of(head))
+
+    async def erase(self, user_id: str) -> ErasureReceipt | None:
+        """Destroy the user's key, append the tombstone, and leave no copy of the key in any file; None: not known.
+
+        Raises:
+            ServiceError: STORAGE_FULL (nothing was done), STORAGE_UNAVAILABLE (call again), NOT_READY (closed).
+        """
+        try:
+            erased = await self._commits.alone(lambda: self._writer.erase(user_id))
+        finally:
+            self._publish(self._writer.head)
+        if erased is None:
+            return None
+        records = await self._reader.count(erased.key_row, erased.offset - 1)
+        return ErasureReceipt(Watermark.of(erased.offset), records, erased.erased_ms)
+
+    async def close(self) -> None:
+        """Finish what waits to be written, end every reader, close the files."""
+        await self._commits.close()
+        self._closed = True
+        self._grown.set()
+        await self._reader.close()
+        await asyncio.to_thread(self._writer.close)
+        forget_ciphers()
+
+    def _publish(self, head: int) -> None:
+        if head > self._head:
+            self._head = head
+            self._grown.set()
+            self._grown = asyncio.Event()
+
+    def _checked(self, after: Watermark) -> int:
+        if any(partition != 0 or offset > self._head for partition, offset in after.positions):
+            message = f"the log never gave out the watermark {after}: it is of another log; begin without one"
+            raise ServiceError(ErrorReason.WATERMARK_INVALID, message, metadata={"watermark": str(after)})
+        return after.offset()
+
+
+@asynccontextmanager
+async def open_sqlite_log(
+    folder: Path, clock: Clock, options: SqliteLogOptions | None = None
+) -> AsyncIterator[SqliteEventLog]:
+    """Opens the log of a folder, or makes a new one; the folder is this process's alone while it is open.
+
+    Raises:
+        ConfigError: it cannot be opened; names the path and the remedy.
+    """
+    chosen = options or SqliteLogOptions()
+    with locked_folder(folder), ExitStack() as files:
+        writer, hashes = await asyncio.to_thread(_open_files, folder, clock, chosen, files)
+        reader = SqliteReader(folder)
+        log = SqliteEventLog(writer, reader, hashes, CommitLimits(chosen.group_bytes, chosen.waiting_bytes))
+        try:
+            yield log
+        finally:
+            await log.close()
+
+
+def _open_files(
+    folder: Path, clock: Clock, options: SqliteLogOptions, files: ExitStack
+) -> tuple[SqliteWriter, KeyedHash]:
+    connection = open_database(folder)
+    files.callback(connection.close)
+    hashes = KeyedHash(secret_of(connection))
+    try:
+        seen = SeenIds.open(folder / IDS_FOLDER, options.run_ids)
+        return SqliteWriter(connection, folder, hashes, seen, clock), hashes
+    except (sqlite3.Error, OSError) as error:
+        raise ConfigError(cannot_open(folder / FILE, error)) from error

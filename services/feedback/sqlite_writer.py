@@ -1,0 +1,190 @@
+"""What one transaction of the embedded log does: leave out repeats, seal, write. Belongs to the writer's thread."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import structlog
+
+from services.feedback.keyed_hash import KeyedHash
+from services.feedback.keys import Identity, UserKeys
+from services.feedback.record_codec import CLEAR, SEALED, Draft, draw_nonces, forget_ciphers, seal
+from services.feedback.seen_ids import SeenIds
+from services.feedback.sqlite_database import truncate_write_ahead
+from services.feedback.storage_errors import COMPONENT, storage_errors
+from shared.domain.event_log import Erasure
+from shared.domain.watermark import Watermark
+from shared.kernel.clock import Clock
+from shared.kernel.errors import ErrorReason, ServiceError
+from shared.wire.log import fact_to_bytes
+
+Row = tuple[int, int, int, int, bytes | None, bytes]
+
+INSERT: Final = "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)"
+HASHES_AFTER: Final = """
+SELECT log_offset, event_hash FROM log WHERE log_offset > ? AND event_hash IS NOT NULL ORDER BY log_offset
+"""
+REBUILD_IDS: Final = 50_000
+
+log = structlog.get_logger()
+
+
+class ErasedUser(NamedTuple):
+    """Who was erased, the offset of the tombstone, and when."""
+
+    key_row: int
+    offset: int
+    erased_ms: int
+
+
+class SqliteWriter:
+    """The only writer.
+
+    Args:
+        connection: for writing.
+        folder: of the log, for messages.
+        hashes: of the log.
+        seen: ids of events that are in the log.
+        clock: what time it is.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, folder: Path, hashes: KeyedHash, seen: SeenIds, clock: Clock
+    ) -> None:
+        self._connection = connection
+        self._folder = folder
+        self._seen = seen
+        self._clock = clock
+        self._keys = UserKeys(connection, hashes)
+        self._old_key_in_write_ahead = False
+        self.head: int = connection.execute("SELECT max(log_offset) FROM log").fetchone()[0] or 0
+        self._catch_up()
+
+    def append(self, drafts: Sequence[Draft]) -> int:
+        """Write drafts that are not in the log yet, all or none; gives the offset of the log's last record.
+
+        Raises:
+            ServiceError: STORAGE_FULL, STORAGE_UNAVAILABLE; nothing was kept.
+        """
+        with storage_errors(self._folder):
+            fresh = self._without_repeats(drafts)
+            if not fresh:
+                return self.head
+            identities, drawn = self._keys.of(draft.user_id for draft in fresh if draft.user_id)
+            rows = self._rows(fresh, identities)
+            slates = [(draft.id_hash, row[0]) for draft, row in zip(fresh, rows, strict=True) if draft.is_slate]
+            with self._transaction():
+                if drawn:
+                    self._keys.store(drawn)
+                self._connection.executemany(INSERT, rows)
+                if slates:
+                    self._connection.executemany("INSERT INTO slates VALUES (?, ?)", slates)
+        self._keys.remember(identities)
+        self._advance(rows)
+        return self.head
+
+    def identity(self, user_id: str) -> Identity | None:
+        """The present identity of a user; None when the log knows no such user.
+
+        Raises:
+            ServiceError: STORAGE_UNAVAILABLE.
+        """
+        with storage_errors(self._folder):
+            return self._keys.find(user_id)
+
+    def erase(self, user_id: str) -> ErasedUser | None:
+        """Destroy a user's key and write the tombstone; None when the log knows no such user.
+
+        Raises:
+            ServiceError: STORAGE_FULL, STORAGE_UNAVAILABLE.
+        """
+        with storage_errors(self._folder):
+            if self._old_key_in_write_ahead:
+                self._empty_write_ahead()
+            identity = self._keys.find(user_id)
+            if identity is None:
+                return None
+            now_ms = self._clock()
+            tombstone = (self.head + 1, now_ms, identity.key_row, CLEAR, None, fact_to_bytes(Erasure(now_ms)))
+            with self._transaction():
+                self._keys.destroy(user_id, identity)
+                self._connection.execute(INSERT, tombstone)
+            forget_ciphers()
+            self._advance([tombstone])
+            self._empty_write_ahead()
+        return ErasedUser(identity.key_row, self.head, now_ms)
+
+    def close(self) -> None:
+        """Close the connection; nothing is waiting to be written."""
+        self._seen.close()
+        self._connection.close()
+
+    def _without_repeats(self, drafts: Sequence[Draft]) -> list[Draft]:
+        taken = self._seen.known([draft.id_hash for draft in drafts if draft.id_hash and not draft.is_slate])
+        taken |= {draft.id_hash for draft in drafts if draft.is_slate and self._holds_slate(draft.id_hash)}
+        fresh = []
+        for draft in drafts:
+            if draft.id_hash:
+                if draft.id_hash in taken:
+                    continue
+                taken.add(draft.id_hash)
+            fresh.append(draft)
+        return fresh
+
+    def _holds_slate(self, slate_hash: bytes) -> bool:
+        return (
+            self._connection.execute("SELECT 1 FROM slates WHERE slate_hash = ?", (slate_hash,)).fetchone() is not None
+        )
+
+    def _rows(self, drafts: Sequence[Draft], identities: dict[str, Identity]) -> list[Row]:
+        now_ms, rows = self._clock(), []
+        for offset, (draft, nonce) in enumerate(zip(drafts, draw_nonces(len(drafts)), strict=True), self.head + 1):
+            event_hash = None if draft.is_slate else draft.id_hash or None
+            if draft.user_id:
+                key_row, _, key = identities[draft.user_id]
+                rows.append((offset, now_ms, key_row, SEALED, event_hash, seal(key, nonce, draft.payload)))
+            else:
+                rows.append((offset, now_ms, 0, CLEAR, event_hash, draft.payload))
+        return rows
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+    def _advance(self, rows: Sequence[Row]) -> None:
+        self.head = rows[-1][0]
+        self._seen.add([row[4] for row in rows if row[4] is not None])
+        self._tend(self.head)
+
+    def _tend(self, through: int) -> None:
+        try:
+            self._seen.tend(str(Watermark.of(through)))
+        except OSError as error:  # the records are durable: the set only stays longer in memory
+            log.warning("seen_ids.not_written", path=str(self._folder), reason=str(error))
+
+    def _empty_write_ahead(self) -> None:
+        self._old_key_in_write_ahead = not truncate_write_ahead(self._connection)
+        if self._old_key_in_write_ahead:
+            message = "the key is destroyed, but a reader of the file holds an old copy of it; call EraseUser again"
+            raise ServiceError(ErrorReason.STORAGE_UNAVAILABLE, message, metadata={"component": COMPONENT})
+
+    def _catch_up(self) -> None:
+        """Add the ids that the runs do not hold yet."""
+        through = Watermark.parse(self._seen.through).offset()
+        if through > self.head:  # the runs are of another log: a backup was restored without them
+            self._seen.clear()
+            through = 0
+        rows = self._connection.execute(HASHES_AFTER, (through,))
+        while found := rows.fetchmany(REBUILD_IDS):
+            self._seen.add([event_hash for _, event_hash in found])
+            self._tend(found[-1][0])
