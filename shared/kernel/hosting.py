@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Final, Protocol, TypeVar
 
+from pydantic import Field
+
 from shared.kernel.clock import Clock, system_clock
 from shared.kernel.config import ConfigError, ServiceSettings, load
 from shared.kernel.process import App, ProcessSettings, process, run_until_signal
@@ -17,23 +19,22 @@ SETTINGS_EXIT: Final = 2
 """Exit code of a process that could not start as it was set up."""
 
 
-class ListeningSettings(Protocol):
-    """Settings of a service that listens."""
+class ListeningSettings(ServiceSettings):
+    """What every service that listens has; each gives its own defaults."""
 
-    @property
-    def address(self) -> str: ...
-    @property
-    def metrics_port(self) -> int: ...
+    address: str = Field("127.0.0.1:0", description="host:port that the service listens on")
+    metrics_port: int = Field(0, ge=0, le=65535, description="port of Prometheus metrics; 0 takes a free one")
 
 
 class OpenedService(Protocol):
     """A service that runs and can be hosted."""
 
     @property
-    def hosted(self) -> Hosted: ...
+    def hosted(self) -> Hosted:
+        """What the server needs of it."""
 
 
-S = TypeVar("S", bound=ServiceSettings)
+S = TypeVar("S", bound=ListeningSettings)
 OpenService = Callable[[S, Clock], AbstractAsyncContextManager[OpenedService]]
 
 
