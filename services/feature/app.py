@@ -1,0 +1,100 @@
+"""The feature service put together: store, projection, the tasks that feed them, and what is hosted."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from winnow.v1.feature_service_pb2 import DESCRIPTOR
+from winnow.v1.feature_service_pb2_grpc import add_FeatureServiceServicer_to_server
+
+from services.feature.catalogue import Catalogue
+from services.feature.features import ProjectedFeatures
+from services.feature.memory_store import MemoryFeatureStore
+from services.feature.paging import PageTokens
+from services.feature.progress import Progress
+from services.feature.projection import Projection
+from services.feature.servicer import FeatureServicer
+from services.feature.settings import FeatureSettings
+from services.feature.sqlite_store import open_sqlite_store
+from services.feature.store import FeatureStore
+from services.feature.updater import Updater
+from services.feature.users import Users
+from services.feature.writer import Writer
+from shared.domain.services import Features, Feedback
+from shared.kernel.background import Backoff, Supervised
+from shared.kernel.clock import Clock
+from shared.kernel.readiness import Readiness
+from shared.kernel.server import Hosted
+
+SERVICE_NAME = DESCRIPTOR.services_by_name["FeatureService"].full_name
+
+
+@dataclass(frozen=True)
+class FeatureApp:
+    """The running service: to be hosted, and to be called in the same process."""
+
+    hosted: Hosted
+    features: Features
+
+
+@asynccontextmanager
+async def open_feature(settings: FeatureSettings, clock: Clock, feedback: Feedback) -> AsyncIterator[FeatureApp]:
+    """Bring back what is stored and follow the log from there, until the block ends.
+
+    Raises:
+        ConfigError: the store cannot be used.
+    """
+    async with AsyncExitStack() as stack:
+        store = await _open_store(settings, stack)
+        projection = await load_projection(store, settings.cached_events)
+        readiness = Readiness()
+        writer = _writer(settings, store, projection)
+        stack.push_async_callback(writer.close)
+        tasks = await stack.enter_async_context(Supervised())
+        tasks.start("feature-store", writer.run)
+        tasks.start("feature-scrub", writer.scrub)
+        tasks.start("feature-log", _updater(settings, clock, feedback, writer, readiness).run)
+        features = ProjectedFeatures(
+            projection, PageTokens(await store.page_token_key()), clock, settings.served_expiry_minutes * 60_000
+        )
+        servicer = FeatureServicer(features, settings.wait_limit_ms)
+        register = partial(add_FeatureServiceServicer_to_server, servicer)
+        yield FeatureApp(Hosted((SERVICE_NAME,), register, readiness), features)
+
+
+async def load_projection(store: FeatureStore, cached_events: int) -> Projection:
+    """The projection as it was stored: the catalogue in memory, users when they are asked for."""
+    catalogue = Catalogue()
+    catalogue.load(await store.all_items(), await store.all_counts())
+    users = Users(store, cached_events, await store.count_users())
+    return Projection(users, catalogue, Progress(applied=await store.position()))
+
+
+async def _open_store(settings: FeatureSettings, stack: AsyncExitStack) -> FeatureStore:
+    if settings.store == "memory":
+        return MemoryFeatureStore()
+    return await stack.enter_async_context(open_sqlite_store(settings.data_dir / "feature" / "features.db"))
+
+
+def _writer(settings: FeatureSettings, store: FeatureStore, projection: Projection) -> Writer:
+    backoff = Backoff(settings.retry_first_ms, settings.retry_limit_ms)
+    return Writer(
+        projection, store, interval_ms=settings.store_interval_ms, limit=settings.pending_rows, backoff=backoff
+    )
+
+
+def _updater(
+    settings: FeatureSettings, clock: Clock, feedback: Feedback, writer: Writer, readiness: Readiness
+) -> Updater:
+    return Updater(
+        feedback=feedback,
+        projection=writer.projection,
+        writer=writer,
+        readiness=readiness,
+        clock=clock,
+        batch_size=settings.batch_records,
+        backoff=Backoff(settings.retry_first_ms, settings.retry_limit_ms),
+    )

@@ -1,0 +1,155 @@
+"""Event counts that lose half their weight every half-life: popularity and trend of each item.
+
+An event is counted as an integer in the bucket (an eighth of the half-life) of its own time, so the counts do not
+depend on the order in which events arrive, an erased user's events can be taken out exactly, and replaying the log
+gives the same numbers to the last bit.
+
+Now is the newest bucket in which anything happened, never the clock, and a quiet time counts as one half-life at most:
+imported data from 1998 is as popular as it was then, also after today's first live event.
+
+Dimensions: N items, C buckets that are held, n events of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+BUCKETS_PER_HALF_LIFE = 8
+EVALUATED_BUCKETS = 64
+"""Buckets, newest first, that a value is made of: the first one left out has lost 255/256 of its weight."""
+HELD_BUCKETS = 72
+"""Some more are held: when an erasure empties the newest bucket, an older one counts again."""
+_SCALE = 1 << 30  # weights are whole numbers, so that sums do not depend on their order
+_PAIR = np.dtype([("bucket", "<i8"), ("count", "<i8")])
+
+Ints = npt.NDArray[np.int64]
+
+
+class DecayedCounts:
+    """Counts of N items in C buckets; row i belongs to item i.
+
+    Attributes:
+        shifts: how often the weights changed, and with them every value.
+    """
+
+    def __init__(self, half_life_ms: int) -> None:
+        self.bucket_ms = half_life_ms // BUCKETS_PER_HALF_LIFE
+        self._counts = np.zeros((1024, HELD_BUCKETS), np.int32)  # (N, C)
+        self._buckets = np.full(HELD_BUCKETS, -1, np.int64)  # (C,) bucket of a column, -1 = free
+        self._columns: dict[int, int] = {}
+        self._values = np.zeros(1024, np.float64)  # (N,) derived
+        self._changed: list[Ints] = []  # rows whose value is out of date
+        self.shifts = 0
+        self._evaluated_shifts = 0
+
+    @property
+    def window_start_ms(self) -> int | None:
+        """Events before this time count nothing; None while every event counts."""
+        return min(self._columns) * self.bucket_ms if len(self._columns) == HELD_BUCKETS else None
+
+    def reserve(self, size: int) -> None:
+        """Make room for at least `size` rows."""
+        if size <= len(self._counts):
+            return
+        capacity = max(size, 2 * len(self._counts))
+        counts = np.zeros((capacity, HELD_BUCKETS), np.int32)
+        counts[: len(self._counts)] = self._counts
+        self._counts = counts
+        self._values = np.concatenate([self._values, np.zeros(capacity - len(self._values))])
+
+    def add(self, rows: Ints, times_ms: Ints) -> None:
+        """Count n events; those that are too old to matter are left out."""
+        buckets, inverse = np.unique(times_ms // self.bucket_ms, return_inverse=True)
+        self._hold(buckets)
+        self._apply(rows, buckets, inverse, np.ones(len(rows), np.int32))
+
+    def remove(self, rows: Ints, times_ms: Ints) -> None:
+        """Take n events out that were counted before."""
+        buckets, inverse = np.unique(times_ms // self.bucket_ms, return_inverse=True)
+        self._apply(rows, buckets, inverse, np.full(len(rows), -1, np.int32))
+        self._counts[rows] = np.maximum(self._counts[rows], 0)
+        self._release([bucket for bucket in buckets.tolist() if self._empty(bucket)])
+
+    def values(self) -> npt.NDArray[np.float64]:
+        """(capacity,) decayed count of each row; 1.0 for one event in the newest bucket. Not to be kept or changed."""
+        if self._evaluated_shifts != self.shifts:
+            self._values[:] = self._evaluate(self._counts)
+        elif self._changed:
+            rows = np.unique(np.concatenate(self._changed))
+            self._values[rows] = self._evaluate(self._counts[rows])
+        self._evaluated_shifts, self._changed = self.shifts, []
+        return self._values
+
+    def pairs(self, row: int) -> list[tuple[int, int]]:
+        """The evaluated (bucket, count) pairs of a row, oldest first: its canonical form."""
+        oldest = self._evaluated()
+        held = zip(self._buckets.tolist(), self._counts[row].tolist(), strict=True)
+        return sorted((bucket, count) for bucket, count in held if count and bucket in oldest)
+
+    def packed(self, rows: Sequence[int]) -> list[bytes]:
+        """Each row's (bucket, count) pairs, to be stored."""
+        counts = self._counts[rows]  # (n, C)
+        which, columns = counts.nonzero()
+        pairs = np.empty(len(which), _PAIR)
+        pairs["bucket"], pairs["count"] = self._buckets[columns], counts[which, columns]
+        ends = np.searchsorted(which, np.arange(len(rows) + 1)) * _PAIR.itemsize
+        data = pairs.tobytes()
+        return [data[start:stop] for start, stop in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)]
+
+    def load(self, rows: Sequence[int], packed: Iterable[bytes]) -> None:
+        """Put stored rows back."""
+        parts = [np.frombuffer(data, _PAIR) for data in packed]
+        pairs = np.concatenate(parts) if parts else np.empty(0, _PAIR)
+        repeated = np.repeat(np.asarray(rows, np.int64), [len(part) for part in parts])
+        buckets, inverse = np.unique(pairs["bucket"], return_inverse=True)
+        self._hold(buckets)
+        self._apply(repeated, buckets, inverse, pairs["count"].astype(np.int32))
+
+    def used(self, row: int) -> bool:
+        """Whether anything is counted in the row."""
+        return bool(self._counts[row].any())
+
+    def _apply(self, rows: Ints, buckets: Ints, inverse: Ints, amounts: npt.NDArray[np.int32]) -> None:
+        columns = np.array([self._columns.get(bucket, -1) for bucket in buckets.tolist()], np.int64)[inverse]
+        held = columns >= 0
+        np.add.at(self._counts, (rows[held], columns[held]), amounts[held])
+        self._changed.append(rows[held])
+
+    def _hold(self, buckets: Ints) -> None:
+        """Give the newest buckets columns, new ones among them; the others lose theirs."""
+        new = [bucket for bucket in buckets.tolist() if bucket not in self._columns]
+        if not new:
+            return
+        kept = set(sorted([*self._columns, *new])[-HELD_BUCKETS:])
+        self._release([bucket for bucket in self._columns if bucket not in kept])
+        free = np.flatnonzero(self._buckets < 0).tolist()
+        for bucket, column in zip((bucket for bucket in new if bucket in kept), free, strict=False):
+            self._columns[bucket] = column
+            self._buckets[column] = bucket
+        self.shifts += 1
+
+    def _release(self, buckets: Iterable[int]) -> None:
+        for bucket in buckets:
+            column = self._columns.pop(bucket)
+            self._counts[:, column] = 0
+            self._buckets[column] = -1
+            self.shifts += 1
+
+    def _empty(self, bucket: int) -> bool:
+        return bucket in self._columns and not self._counts[:, self._columns[bucket]].any()
+
+    def _evaluated(self) -> set[int]:
+        return set(sorted(self._columns)[-EVALUATED_BUCKETS:])
+
+    def _evaluate(self, counts: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
+        """(n,) values of (n, C) counts; exact integer sums."""
+        weights = np.zeros(HELD_BUCKETS, np.int64)
+        age, previous = 0, None
+        for bucket in sorted(self._evaluated(), reverse=True):
+            age += 0 if previous is None else min(previous - bucket, BUCKETS_PER_HALF_LIFE)
+            weights[self._columns[bucket]] = round(_SCALE * 2.0 ** (-age / BUCKETS_PER_HALF_LIFE))
+            previous = bucket
+        return (counts @ weights) / _SCALE

@@ -1,0 +1,81 @@
+"""How far the log is applied, and a place to wait until it is further."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from shared.domain.watermark import Watermark
+
+
+@dataclass
+class Progress:
+    """Position of the projection.
+
+    Attributes:
+        applied: everything up to here shows in every answer.
+        head: the log's head as last seen; None until the log was reached.
+        target: the head as it stood when the log was first reached: behind it the service is ready.
+        records: applied since the service started.
+        applied_ms: when the last record was applied; 0 before the first.
+        failures: what does not work right now ("log", "store") and why; empty while all does.
+        life: grows when the projection begins again from nothing, because the log was replaced.
+    """
+
+    applied: Watermark = field(default_factory=Watermark)
+    head: Watermark | None = None
+    target: Watermark | None = None
+    records: int = 0
+    applied_ms: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+    life: int = 0
+    _moved: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the state includes all that the log held when the service first saw it."""
+        return self.target is not None and self.applied.covers(self.target)
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether replay is over and the projection follows the log."""
+        return self.ready and not self.failures and self.head is not None and self.applied.covers(self.head)
+
+    def advance(self, applied: Watermark, records: int, now_ms: int) -> None:
+        """Records have been applied."""
+        self.applied = applied
+        self.records += records
+        self.applied_ms = now_ms
+        self.notify()
+
+    def see_head(self, head: Watermark) -> None:
+        """The log told where its head is."""
+        self.head = head
+        self.target = self.target or head
+
+    def restart(self) -> None:
+        """Nothing is applied any more."""
+        self.applied, self.head, self.target = Watermark(), None, None
+        self.life += 1
+        self.notify()
+
+    def notify(self) -> None:
+        """Wake everybody who waits for the next move."""
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+
+    async def next_move(self) -> None:
+        """Wait until something was applied."""
+        await self._moved.wait()
+
+    async def reach(self, wanted: Watermark, budget_ms: float) -> bool:
+        """Wait until the position is applied; False when the budget is not enough."""
+        if self.applied.covers(wanted):
+            return True
+        try:
+            async with asyncio.timeout(max(0.0, budget_ms) / 1000):
+                while not self.applied.covers(wanted):
+                    await self.next_move()
+        except TimeoutError:
+            return self.applied.covers(wanted)
+        return True

@@ -1,0 +1,208 @@
+"""The projection: log records in, state of users and items out.
+
+Memory is changed at once and the store later, always to the state behind a whole number of records. A record that was
+applied before (the log sends some again after a lost connection) is left out by its position.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.feature.catalogue import Catalogue, Place
+from services.feature.progress import Progress
+from services.feature.store import Changes, UserChange
+from services.feature.user_entry import UserEntry, keep_from_ms, worth_storing
+from services.feature.users import Users
+from shared.domain.event_log import Erasure, ItemDeletion, LogRecord
+from shared.domain.events import CONSUMING, Event, EventType
+from shared.domain.items import Item, User
+from shared.domain.slates import ServedSlate
+from shared.domain.watermark import Watermark
+
+CONSUMING_CODES = frozenset(int(kind) for kind in CONSUMING)
+NO_VALUE = math.nan
+
+
+@dataclass(frozen=True)
+class Pending:
+    """Changes that are being stored, and the version of each user that they hold."""
+
+    changes: Changes
+    versions: list[tuple[UserEntry, int]]
+
+
+class Projection:
+    """State of users and catalogue at `progress.applied`."""
+
+    def __init__(self, users: Users, catalogue: Catalogue, progress: Progress) -> None:
+        self.users = users
+        self.catalogue = catalogue
+        self.progress = progress
+        self.stored = progress.applied
+        self._changed: dict[str, UserEntry] = {}
+        self._added = 0
+        self._erased: list[str] = []
+        self._dropped: dict[str, None] = {}
+
+    @property
+    def pending(self) -> int:
+        """Roughly how many rows wait to be stored."""
+        return self._added + len(self._changed)
+
+    async def apply(self, records: Sequence[LogRecord], now_ms: int) -> None:
+        """Apply a run of records that has no erasure in it."""
+        fresh = self._fresh(records)
+        if not fresh:
+            return
+        entries = await self.users.entries(_subjects(fresh))
+        run = _Run(entries, self.catalogue, _Partitions(self.progress.applied))
+        for record in fresh:
+            run.apply(record)
+        self.catalogue.count(run.rows, run.times_ms)
+        for entry in entries.values():
+            entry.version += 1
+        self._changed.update(entries)
+        self._added += len(fresh)
+        self.progress.advance(fresh[-1].watermark, len(fresh), now_ms)
+
+    async def erase(self, record: LogRecord, now_ms: int) -> None:
+        """Apply a tombstone. Everything before it must be stored."""
+        if not self._fresh([record]):
+            return
+        found = await self.users.erase(record.subject)
+        if found is not None:
+            user_id, events = found
+            orphans = self.catalogue.uncount([event[2] for event in events], [event[0] for event in events])
+            self._dropped.update(dict.fromkeys(orphans))
+            self._erased.append(user_id)
+        self.progress.advance(record.watermark, 1, now_ms)
+
+    def restart(self) -> None:
+        """Begin again from nothing."""
+        self.users.clear()
+        self.catalogue = Catalogue()
+        self.progress.restart()
+        self.stored = self.progress.applied
+        self._changed, self._added, self._erased, self._dropped = {}, 0, [], {}
+
+    def take(self) -> Pending | None:
+        """Everything that the store lacks; None when it lacks nothing."""
+        if self.progress.applied == self.stored:
+            return None
+        window_start = self.catalogue.window_start_ms
+        items, counts = self.catalogue.take_changed()
+        changes = Changes(
+            position=self.progress.applied,
+            users=[_change(entry, window_start) for entry in self._changed.values()],
+            items=items,
+            counts=counts,
+            erased_user_ids=tuple(self._erased),
+            dropped_item_ids=tuple(self._dropped),
+        )
+        versions = [(entry, entry.version) for entry in self._changed.values()]
+        self._changed, self._added, self._erased, self._dropped = {}, 0, [], {}
+        return Pending(changes, versions)
+
+    def settle(self, pending: Pending) -> None:
+        """The store holds these changes now."""
+        self.stored = pending.changes.position
+        for entry, version in pending.versions:
+            entry.stored_version = version
+            self.users.weigh(entry)
+        self.users.erased(pending.changes.erased_user_ids)
+        self.users.evict()
+
+    def _fresh(self, records: Sequence[LogRecord]) -> Sequence[LogRecord]:
+        applied = self.progress.applied
+        if records and not applied.covers(records[0].watermark):
+            return records
+        return [record for record in records if not applied.covers(record.watermark)]
+
+
+class _Run:
+    """Records on their way into memory; consuming events are counted together at the end.
+
+    This is the one place where the speed of replaying the log is decided.
+    """
+
+    def __init__(self, entries: dict[str, UserEntry], catalogue: Catalogue, partition_of: _Partitions) -> None:
+        self.rows: list[int] = []
+        self.times_ms: list[int] = []
+        self._entries = entries
+        self._catalogue = catalogue
+        self._partition_of = partition_of
+
+    def apply(self, record: LogRecord) -> None:
+        """Take one record in. One without a fact is gone with its user, or of a kind of the future."""
+        partition, offset = self._partition_of(record.watermark)
+        match record.fact:
+            case Event() as event:
+                self._apply_event(event, offset)
+            case ServedSlate() as slate:
+                if slate.user_id:
+                    self._entries[slate.user_id].serve(slate, offset)
+            case User() as profile:
+                self._entries[profile.user_id].profile = profile
+            case Item() as item:
+                self._catalogue.upsert(item, Place(str(record.watermark), partition, offset, record.recorded_ms))
+            case ItemDeletion(item_id):
+                place = Place(str(record.watermark), partition, offset, record.recorded_ms)
+                self._catalogue.delete(item_id, place)
+
+    def _apply_event(self, event: Event, offset: int) -> None:
+        entry, kind, time_ms = self._entries[event.user_id], event.event_type, event.event_time_ms
+        entry.count(kind)
+        if kind in CONSUMING_CODES and event.item_id:
+            item = self._catalogue.touch(event.item_id)
+            self.rows.append(item.row)
+            self.times_ms.append(time_ms)
+            value = NO_VALUE if event.value is None else event.value
+            entry.remember((time_ms, offset, item.item_id, kind, value, event.event_id))
+        elif kind == EventType.HIDE and event.item_id:
+            entry.hide(event.item_id)
+        elif kind == EventType.FOLLOW and (event.target_id or event.item_id):
+            entry.follow(event.target_id or event.item_id, time_ms, offset)
+
+
+class _Partitions:
+    """Tells which partition a record stands in: the one whose offset moved."""
+
+    def __init__(self, before: Watermark) -> None:
+        self._before = dict(before.positions)
+
+    def __call__(self, watermark: Watermark) -> tuple[int, int]:
+        positions = watermark.positions
+        if len(positions) > 1:
+            positions = tuple(pair for pair in positions if self._before.get(pair[0], 0) < pair[1])
+        partition, offset = positions[0]
+        self._before[partition] = offset
+        return partition, offset
+
+
+def _change(entry: UserEntry, window_start_ms: int | None) -> UserChange:
+    keep_from = keep_from_ms(entry, window_start_ms)
+    events, entry.added = worth_storing(entry.added, keep_from), []
+    return UserChange(entry.stored(), events, keep_from)
+
+
+def _subjects(records: Sequence[LogRecord]) -> dict[str, str]:
+    """The pseudonym of each user that is named, by user id."""
+    named = ((record.fact, record.subject) for record in records)
+    return {
+        fact.user_id: subject
+        for fact, subject in named
+        if isinstance(fact, Event | ServedSlate | User) and fact.user_id
+    }
+
+
+def without_erasures(records: Sequence[LogRecord]) -> list[Sequence[LogRecord]]:
+    """Cut a batch into runs: an erasure stands alone, everything between two of them together."""
+    runs: list[Sequence[LogRecord]] = []
+    start = 0
+    for row, record in enumerate(records):
+        if isinstance(record.fact, Erasure):
+            runs += [records[start:row], [record]]
+            start = row + 1
+    return [run for run in [*runs, records[start:]] if run]

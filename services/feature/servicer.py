@@ -1,0 +1,112 @@
+"""`winnow.v1.FeatureService`: proto to domain to proto."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, TypeAlias
+
+import grpc
+from winnow.v1 import feature_service_pb2 as pb
+from winnow.v1 import feature_service_pb2_grpc as pb_grpc
+
+from services.feature.features import ProjectedFeatures
+from shared.domain.history import HISTORY_LIMIT
+from shared.domain.user_state import TopOrder
+from shared.domain.watermark import Watermark
+from shared.kernel.context import annotate, remaining_ms
+from shared.kernel.errors import ErrorReason, ServiceError
+from shared.wire.items import item_state_to_proto
+from shared.wire.user_state import item_changes_to_proto, status_to_proto, user_state_to_proto
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+DEFAULT_HISTORY = 200
+DEFAULT_PAGE = 100
+PAGE_LIMIT = 1000
+ANSWER_MARGIN_MS = 10
+"""Part of the caller's deadline that is kept for building and sending the answer."""
+ANSWER_LIMIT_BYTES = 16 * 1024 * 1024
+"""What our clients take in one message."""
+
+
+class FeatureServicer(pb_grpc.FeatureServiceServicer):
+    """Answers from the in-process features.
+
+    Args:
+        features: what is asked.
+        wait_limit_ms: longest wait for a position.
+    """
+
+    def __init__(self, features: ProjectedFeatures, wait_limit_ms: int) -> None:
+        self._features = features
+        self._wait_limit_ms = wait_limit_ms
+
+    async def GetUserState(self, request: pb.GetUserStateRequest, context: Context) -> pb.GetUserStateResponse:
+        """A user's state at or behind a position."""
+        state = await self._features.user_state(
+            request.user_id,
+            _watermark(request.min_watermark),
+            history_limit=min(request.history_limit or DEFAULT_HISTORY, HISTORY_LIMIT),
+            budget_ms=self._budget_ms(),
+        )
+        annotate(stale=state.stale, history=len(state.history))
+        return pb.GetUserStateResponse(user_state=user_state_to_proto(state))
+
+    async def BatchGetItems(self, request: pb.BatchGetItemsRequest, context: Context) -> pb.BatchGetItemsResponse:
+        """Items in request order."""
+        states = await self._features.items(request.item_ids, include_vectors=request.include_vectors)
+        status = await self._features.status()
+        items = [item_state_to_proto(state, vectors=request.include_vectors) for state in states]
+        response = pb.BatchGetItemsResponse(items=items, watermark=status.watermark)
+        _check_size(response.ByteSize())
+        return response
+
+    async def ListItems(self, request: pb.ListItemsRequest, context: Context) -> pb.ListItemsResponse:
+        """A page of the catalogue, without vectors."""
+        page = self._features.list_items(
+            category=request.category,
+            page_size=min(request.page_size or DEFAULT_PAGE, PAGE_LIMIT),
+            page_token=request.page_token,
+        )
+        items = [item_state_to_proto(state, vectors=False) for state in page.items]
+        response = pb.ListItemsResponse(items=items, next_page_token=page.next_page_token)
+        _check_size(response.ByteSize())
+        return response
+
+    async def WatchItems(self, request: pb.WatchItemsRequest, context: Context) -> AsyncIterator[pb.WatchItemsResponse]:
+        """The catalogue and then its changes."""
+        async for changes in self._features.watch_items(_watermark(request.after_watermark)):
+            yield item_changes_to_proto(changes)
+
+    async def ListTopItems(self, request: pb.ListTopItemsRequest, context: Context) -> pb.ListTopItemsResponse:
+        """Popular or trending items."""
+        order = TopOrder.TRENDING if request.order == pb.TOP_ORDER_TRENDING else TopOrder.POPULAR
+        limit = min(request.limit or DEFAULT_PAGE, PAGE_LIMIT)
+        found = await self._features.top_items(order, category=request.category, limit=limit)
+        return pb.ListTopItemsResponse(item_ids=found.item_ids, scores=found.scores, watermark=found.watermark)
+
+    async def GetStatus(
+        self, request: pb.FeatureServiceGetStatusRequest, context: Context
+    ) -> pb.FeatureServiceGetStatusResponse:
+        """How far the projection is."""
+        return status_to_proto(await self._features.status())
+
+    def _budget_ms(self) -> float:
+        left = remaining_ms()
+        return self._wait_limit_ms if left is None else min(self._wait_limit_ms, left - ANSWER_MARGIN_MS)
+
+
+def _watermark(text: str) -> Watermark:
+    try:
+        return Watermark.parse(text)
+    except ValueError as error:
+        raise ServiceError(ErrorReason.WATERMARK_INVALID, str(error), metadata={"watermark": text[:64]}) from error
+
+
+def _check_size(size_bytes: int) -> None:
+    if size_bytes > ANSWER_LIMIT_BYTES:
+        raise ServiceError(
+            ErrorReason.MESSAGE_TOO_LARGE,
+            f"the answer has {size_bytes} bytes, {ANSWER_LIMIT_BYTES} are the limit: ask for fewer items or no vectors",
+            metadata={"bytes": str(size_bytes), "limitBytes": str(ANSWER_LIMIT_BYTES)},
+        )

@@ -1,0 +1,38 @@
+"""Settings of the feature service."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from shared.kernel.config import ServiceSettings
+
+
+class FeatureSettings(ServiceSettings, prefix="FEATURE"):
+    """Where the feature service listens, which log it follows and where it keeps what it learned."""
+
+    address: str = Field("127.0.0.1:50053", description="host:port that the service listens on")
+    metrics_port: int = Field(51053, ge=0, le=65535, description="port of the Prometheus endpoint when it runs alone")
+    feedback_address: str = Field("127.0.0.1:50055", description="host:port of the feedback service")
+    store: Literal["sqlite", "memory"] = Field(
+        "sqlite", description="where state is kept: sqlite, or memory, which replays the log at each start"
+    )
+    cached_events: int = Field(
+        1_000_000,
+        ge=1_000,
+        description="history events of recently used users that stay in memory, 250 bytes each",
+    )
+    batch_records: int = Field(
+        1_000, ge=1, le=5_000, description="log records applied at a time; requests wait that long, 5 microseconds each"
+    )
+    store_interval_ms: int = Field(100, ge=1, description="time in which changes gather before they are stored")
+    pending_rows: int = Field(
+        200_000, ge=1, description="changes that may wait for the store before the log is applied no further"
+    )
+    served_expiry_minutes: int = Field(1_440, ge=0, description="how long a served item counts as served")
+    wait_limit_ms: int = Field(
+        5_000, ge=0, description="longest wait for min_watermark, also when the caller's deadline is longer"
+    )
+    retry_first_ms: int = Field(100, ge=1, description="wait before the log or the store is tried again, then doubled")
+    retry_limit_ms: int = Field(5_000, ge=1, description="longest wait before the log or the store is tried again")

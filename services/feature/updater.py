@@ -1,0 +1,130 @@
+"""Follows the log and applies it, for ever: a lost connection is tried again, and serving goes on meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from services.feature import telemetry
+from services.feature.projection import Projection, without_erasures
+from services.feature.writer import Writer
+from shared.domain.event_log import Erasure, LogBatch, LogRecord
+from shared.domain.services import Feedback
+from shared.domain.watermark import Watermark
+from shared.kernel.background import Backoff
+from shared.kernel.clock import Clock
+from shared.kernel.errors import ErrorReason, ServiceError
+from shared.kernel.readiness import Readiness
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Updater:
+    """Brings the projection to the log's head and keeps it there.
+
+    Attributes:
+        feedback: whose log.
+        readiness: set once the state includes all that the log held when it was first reached.
+        batch_size: records that are applied at a time; other work waits that long.
+        backoff: when to try again after the log was lost.
+    """
+
+    feedback: Feedback
+    projection: Projection
+    writer: Writer
+    readiness: Readiness
+    clock: Clock
+    batch_size: int
+    backoff: Backoff
+
+    async def run(self) -> None:
+        """Follow the log; never returns."""
+        wait_ms = self.backoff.first_ms
+        progress = self.projection.progress
+        while True:
+            before = progress.records
+            try:
+                await self._follow()
+            except (ServiceError, OSError) as error:
+                await self._lost(error, wait_ms)
+            if progress.records > before:
+                wait_ms = self.backoff.first_ms
+            await asyncio.sleep(wait_ms / 1000)
+            wait_ms = min(2 * wait_ms, self.backoff.limit_ms)
+
+    async def _follow(self) -> None:
+        position = self.projection.progress.applied
+        batches = self.feedback.tail(position, follow=True, batch_size=self.batch_size)
+        try:
+            async for batch in batches:
+                if not batch.head.covers(self.projection.progress.applied):
+                    await self._begin_again()
+                    return
+                await self.take(batch)
+        finally:
+            if isinstance(batches, AsyncGenerator):  # give the connection back now, not when it is collected
+                await batches.aclose()
+        raise ConnectionError("the log ended the stream")
+
+    async def take(self, batch: LogBatch) -> None:
+        """Apply one batch and say how far it brought the projection."""
+        progress = self.projection.progress
+        progress.failures.pop("log", None)
+        progress.see_head(batch.head)
+        for run in without_erasures(batch.records):
+            await self._apply(run)
+        if not progress.applied.covers(batch.watermark):
+            progress.advance(batch.watermark, 0, self.clock())
+        await self.writer.changed()
+        self._tell()
+        self._measure(len(batch.records))
+
+    async def _apply(self, run: Sequence[LogRecord]) -> None:
+        tombstone = run[0]
+        if isinstance(tombstone.fact, Erasure) and await self.projection.users.knows(tombstone.subject):
+            await self.writer.flush()
+            await self.projection.erase(tombstone, self.clock())
+            await self.writer.flush()
+        else:
+            await self.projection.apply(run, self.clock())
+
+    def _tell(self) -> None:
+        progress = self.projection.progress
+        if progress.ready:
+            if not self.readiness.ready:
+                self.readiness.set(ready=True)
+        else:
+            done, target = _records(progress.applied), _records(progress.target or progress.applied)
+            self.readiness.set(ready=False, reason=f"replaying the log: {done:,} of {target:,} records")
+
+    def _measure(self, records: int) -> None:
+        progress, head = self.projection.progress, self.projection.progress.head
+        telemetry.APPLIED_RECORDS.inc(records)
+        telemetry.BEHIND_RECORDS.set(0 if head is None else _records(head) - _records(progress.applied))
+        telemetry.PENDING_ROWS.set(self.projection.pending)
+        telemetry.USERS.set(self.projection.users.count)
+        telemetry.ITEMS.set(self.projection.catalogue.present)
+
+    async def _lost(self, error: Exception, wait_ms: int) -> None:
+        reason = error.message if isinstance(error, ServiceError) else str(error)
+        self.projection.progress.failures["log"] = reason
+        if not self.projection.progress.ready:
+            self.readiness.set(ready=False, reason=f"the log cannot be read: {reason}")
+        telemetry.LOG_LOST.inc()
+        log.warning("feature.log.lost", reason=reason, retry_in_ms=wait_ms)
+        if isinstance(error, ServiceError) and error.reason == ErrorReason.WATERMARK_INVALID:
+            await self._begin_again()
+
+    async def _begin_again(self) -> None:
+        """The log was replaced by one that is shorter: what was learned from the old one goes."""
+        log.warning("feature.log.replaced", position=str(self.projection.progress.applied))
+        self.readiness.set(ready=False, reason="the log was replaced: reading it from its beginning")
+        await self.writer.restart()
+
+
+def _records(position: Watermark) -> int:
+    return sum(offset for _, offset in position.positions)

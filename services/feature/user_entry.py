@@ -1,0 +1,126 @@
+"""One user in memory: takes facts in, gives the state that the request path reads.
+
+What is kept does not depend on the order in which facts arrive: the history is the latest 1,000 events by event time
+(ties by log order), a follow counts from its latest event, and slates are the latest ones served.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Sequence
+
+from services.feature.store import StoredEvent, StoredSlate, StoredUser, UserHistory
+from shared.domain.history import HISTORY_LIMIT
+from shared.domain.items import User
+from shared.domain.slates import ServedSlate
+
+FOLLOWED_LIMIT = 1000
+"""Follows that are kept of a user, latest ones."""
+SLATE_LIMIT = 50
+"""Served slates that are kept of a user, latest ones."""
+
+
+class UserEntry:
+    """A user's facts.
+
+    Attributes:
+        history: the latest events about items, oldest first.
+        added: events that the store does not hold yet, in order of arrival.
+        version: grows with every change.
+        stored_version: the version that the store holds.
+        view: the last answer made from it, see `user_view`.
+        weight: events by which it counts against the memory limit.
+    """
+
+    __slots__ = (
+        "added", "counts", "followed", "hidden", "history", "profile", "slates", "stored_version", "subject",
+        "user_id", "version", "view", "weight",
+    )  # fmt: skip
+
+    def __init__(self, user_id: str, subject: str) -> None:
+        self.user_id = user_id
+        self.subject = subject
+        self.history: list[StoredEvent] = []
+        self.counts: dict[int, int] = {}
+        self.hidden: set[str] = set()
+        self.followed: dict[str, tuple[int, int]] = {}
+        self.slates: list[StoredSlate] = []
+        self.profile: User | None = None
+        self.added: list[StoredEvent] = []
+        self.version = 0
+        self.stored_version = 0
+        self.view: object = None
+        self.weight = 0
+
+    @classmethod
+    def load(cls, stored: UserHistory) -> UserEntry:
+        """Bring a stored user back."""
+        user = stored.user
+        entry = cls(user.user_id, user.subject)
+        entry.history = list(stored.events)
+        entry.counts = dict(user.event_counts)
+        entry.hidden = set(user.hidden_item_ids)
+        entry.followed = dict(user.followed)
+        entry.slates = list(user.slates)
+        entry.profile = user.profile
+        return entry
+
+    @property
+    def pinned(self) -> bool:
+        """Whether memory holds more than the store: the entry may not leave memory."""
+        return self.version != self.stored_version
+
+    def stored(self) -> StoredUser:
+        """What is to be kept, apart from the events."""
+        return StoredUser(
+            user_id=self.user_id,
+            subject=self.subject,
+            event_counts=dict(self.counts),
+            hidden_item_ids=frozenset(self.hidden),
+            followed=dict(self.followed),
+            slates=tuple(self.slates),
+            profile=self.profile,
+        )
+
+    def count(self, event_type: int) -> None:
+        """Count an event of any kind."""
+        self.counts[event_type] = self.counts.get(event_type, 0) + 1
+
+    def remember(self, event: StoredEvent) -> None:
+        """Put an event about an item at its place in the history."""
+        history = self.history
+        if not history or event > history[-1]:
+            history.append(event)
+        else:
+            insort(history, event)
+        if len(history) > HISTORY_LIMIT:
+            del history[0]
+        self.added.append(event)
+
+    def hide(self, item_id: str) -> None:
+        """Never recommend an item again."""
+        self.hidden.add(item_id)
+
+    def follow(self, followed_id: str, time_ms: int, offset: int) -> None:
+        """Remember a follow; it counts from its latest event."""
+        at = (time_ms, offset)
+        self.followed[followed_id] = max(at, self.followed.get(followed_id, at))
+        if len(self.followed) > FOLLOWED_LIMIT:
+            del self.followed[min(self.followed, key=self.followed.__getitem__)]
+
+    def serve(self, slate: ServedSlate, offset: int) -> None:
+        """Remember what was served."""
+        insort(self.slates, StoredSlate(slate.served_ms, offset, slate.shown_item_ids))
+        del self.slates[:-SLATE_LIMIT]
+
+
+def keep_from_ms(entry: UserEntry, window_start_ms: int | None) -> int | None:
+    """Stored events before this time are neither history nor counted any more; None while all are needed."""
+    if window_start_ms is None or len(entry.history) < HISTORY_LIMIT:
+        return None
+    return min(window_start_ms, entry.history[0][0])
+
+
+def worth_storing(events: Sequence[StoredEvent], keep_from: int | None) -> list[StoredEvent]:
+    """Those of the added events that are not to be removed at once."""
+    return list(events) if keep_from is None else [event for event in events if event[0] >= keep_from]
