@@ -1,0 +1,12 @@
+"""Runs the ranker alone: `python -m services.ranking`."""
+
+from __future__ import annotations
+
+from services.ranking.app import open_ranking
+from services.ranking.settings import RankingSettings
+from shared.kernel.config import load
+from shared.kernel.hosting import run_process
+from shared.kernel.process import ProcessSettings
+
+if __name__ == "__main__":
+    run_process("ranking", lambda: open_ranking(load(RankingSettings), load(ProcessSettings)))

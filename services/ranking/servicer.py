@@ -1,0 +1,73 @@
+"""The ranker's methods: proto to domain to proto."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from winnow.v1.ranking_service_pb2 import RankRequest, RankResponse
+
+from services.ranking.ingress import RANK, decode
+from services.ranking.scoring import ScoringQueue
+from shared.domain.provenance import Provenance, StageTiming
+from shared.domain.ranking import Candidates, RankingRequest
+from shared.kernel.clock import Clock
+from shared.kernel.context import annotate, request_id
+from shared.kernel.errors import ErrorReason, FieldViolation, ServiceError, invalid_fields
+from shared.kernel.readiness import Readiness
+from shared.wire.ranking import ranking_request_from_proto, ranking_result_to_proto
+
+FINITE_COLUMNS = ("ages_days", "popularity", "trend", "retrieval_scores", "neighbour_scores")
+
+
+class RankingServicer:
+    """`winnow.v1.RankingService`, and `grpc.health.v1.Health` for it."""
+
+    def __init__(self, queue: ScoringQueue, readiness: Readiness, clock: Clock) -> None:
+        self._queue = queue
+        self._readiness = readiness
+        self._clock = clock
+
+    async def rank(self, raw: bytes) -> RankResponse:
+        """Score candidates."""
+        arrived = time.monotonic()
+        request = self._domain(decode(RankRequest, raw))
+        scored = await self._queue.score(request, arrived)
+        annotate(candidates=len(request.candidates), version=scored.result.model_version)
+        timings = (StageTiming("queue", scored.waited_ms), StageTiming("forward", scored.forward_ms))
+        provenance = Provenance(
+            model_version=scored.result.model_version, stage_timings=timings, request_id=request_id()
+        )
+        return ranking_result_to_proto(scored.result, provenance)
+
+    async def check(self, raw: bytes) -> HealthCheckResponse:
+        """Whether a bundle is loaded, for the server as a whole and for its one service."""
+        service = decode(HealthCheckRequest, raw).service
+        if service not in {"", RANK.service}:
+            raise ServiceError(ErrorReason.NOT_INSTALLED, f"{service[:128]!r} is not served here, {RANK.service} is")
+        serving = HealthCheckResponse.SERVING if self._readiness.ready else HealthCheckResponse.NOT_SERVING
+        return HealthCheckResponse(status=serving)
+
+    def _domain(self, message: RankRequest) -> RankingRequest:
+        try:
+            request = ranking_request_from_proto(message, self._clock())
+        except ValueError as error:
+            raise invalid_fields([FieldViolation("", str(error))]) from error
+        if broken := list(_broken(request.candidates)):
+            raise invalid_fields(broken)
+        return request
+
+
+def _broken(candidates: Candidates) -> Iterator[FieldViolation]:
+    """What no rule in the contract can say."""
+    ids = candidates.item_ids
+    if not ids:
+        yield FieldViolation("candidates.item_ids", "must name at least one item")
+    if len(set(ids)) != len(ids):
+        yield FieldViolation("candidates.item_ids", f"{len(ids) - len(set(ids))} items are named more than once")
+    for name in FINITE_COLUMNS:
+        values = getattr(candidates, name)
+        for row in np.flatnonzero(~np.isfinite(values))[:1]:
+            yield FieldViolation(f"candidates.{name}[{row}]", f"is {values[row]}, must be a finite number")
