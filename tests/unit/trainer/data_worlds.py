@@ -1,0 +1,61 @@
+"""Small data sets with a known answer, for the tests of reading, splitting, scoring and the baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from services.trainer.datasets import Dataset
+from services.trainer.datasets_assembly import assemble
+from services.trainer.interchange_events import RawEvents
+from shared.domain.events import EventType
+from shared.domain.items import Item, User
+
+DAY_S = 86_400.0
+
+
+def dataset_of(
+    rows: Iterable[tuple[str, str, float]], items: Sequence[Item] = (), users: Sequence[User] = ()
+) -> Dataset:
+    """Views of `(user, item, time)` rows in file order."""
+    rows = list(rows)
+    user_names = list(dict.fromkeys(user for user, _, _ in rows))
+    item_names = list(dict.fromkeys(item for _, item, _ in rows))
+    events = RawEvents(
+        user_names=user_names,
+        item_names=item_names,
+        user_codes=np.array([user_names.index(user) for user, _, _ in rows], dtype=np.int32),
+        item_codes=np.array([item_names.index(item) for _, item, _ in rows], dtype=np.int32),
+        event_types=np.full(len(rows), EventType.VIEW, dtype=np.int8),
+        values=np.full(len(rows), np.nan, dtype=np.float32),
+        times_s=np.array([time for _, _, time in rows], dtype=np.float64),
+    )
+    return assemble(events, items, users, "world")
+
+
+def sequences_dataset(sequences: dict[str, str]) -> Dataset:
+    """Each user views the items named by the letters of a word, one after another."""
+    return dataset_of((user, item, float(time)) for user, items in sequences.items() for time, item in enumerate(items))
+
+
+def checkerboard(size: int = 40) -> Dataset:
+    """Users of even rows had the even items, odd ones the odd items, in an order that walks through them.
+
+    Each user misses a few of their own colour: those are the only right answers (the test class of `implicit`).
+    """
+    rows = []
+    for user in range(size):
+        own = list(range(user % 2, size, 2))
+        start = (user // 2) % len(own)
+        walked = own[start:] + own[:start]
+        rows += [(f"u{user}", f"i{item}", place * 10.0 + user / size) for place, item in enumerate(walked[:-4])]
+    return dataset_of(rows)
+
+
+def random_dataset(rng: np.random.Generator, users: int = 60, items: int = 50, events: int = 900) -> Dataset:
+    """Events without any pattern, with many equal times and repeated items."""
+    rows = zip(
+        rng.integers(0, users, events), rng.integers(0, items, events), rng.integers(0, 200, events), strict=True
+    )
+    return dataset_of((f"u{user}", f"i{item}", float(time)) for user, item, time in rows)
