@@ -1,0 +1,107 @@
+"""What must not be shown, in execution order. Each filter says which rows stay and which go.
+
+| filter    | removes                                                                              |
+|-----------|--------------------------------------------------------------------------------------|
+| consumed  | items that the user consumed within the kept history                                 |
+| hidden    | items that the user hid                                                              |
+| excluded  | items that the request excludes                                                      |
+| served    | items of the user's latest slates, as many as the surface says                       |
+| catalogue | what the catalogue does not hold: deleted, or (but for the caller's own) unknown      |
+| available | items outside their availability window at the moment of the request                 |
+| wanted    | items outside the request's categories and attribute conditions                      |
+
+The first four need ids alone and run before the items are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import numpy as np
+
+from services.recommendation.queries import Query
+from services.recommendation.slate import Pool, Viewer
+from services.recommendation.stages import Filter, Split
+from services.recommendation.surfaces import Surfaces
+from shared.domain.conditions import ItemFilter, available
+from shared.domain.user_state import ItemState, ItemStatus
+
+
+class IdFilter:
+    """Removes the candidates whose ids are in a set that belongs to the request."""
+
+    def __init__(self, name: str, forbidden: Callable[[Query, Viewer], Collection[str]]) -> None:
+        self.name = name
+        self._forbidden = forbidden
+
+    def split(self, query: Query, viewer: Viewer, pool: Pool) -> Split:
+        """Keeps what is not forbidden."""
+        forbidden = self._forbidden(query, viewer)
+        return Split.by((item_id not in forbidden for item_id in pool.item_ids), len(pool))
+
+
+class CatalogueFilter:
+    """Removes what the catalogue does not hold. Unknown items stay among the caller's own candidates."""
+
+    name = "catalogue"
+
+    def split(self, query: Query, _viewer: Viewer, pool: Pool) -> Split:
+        """Keeps what is present, and what could not be read."""
+        kept = {ItemStatus.PRESENT} | ({ItemStatus.NOT_FOUND} if query.candidate_item_ids else set())
+        return Split.by((state is None or state.status in kept for state in pool.states), len(pool))
+
+
+class AvailabilityFilter:
+    """Removes items outside their availability window."""
+
+    name = "available"
+
+    def split(self, query: Query, _viewer: Viewer, pool: Pool) -> Split:
+        """Keeps what is available at the moment of the request, and what has no content to tell."""
+        time_ms = query.time_ms
+        return Split.by((_content_allows(state, time_ms) for state in pool.states), len(pool))
+
+
+class WantedFilter:
+    """Removes items that do not fulfil the request's categories and conditions.
+
+    An item without an entry in the catalogue fulfils nothing that is asked of content. Where the catalogue could not
+    be read, retrieval's own filter has to do; the caller's candidates have passed none, so they go.
+    """
+
+    name = "wanted"
+
+    def split(self, query: Query, _viewer: Viewer, pool: Pool) -> Split:
+        """Keeps what fulfils them."""
+        wanted, unread = query.filter, not query.candidate_item_ids
+        if not wanted.needs_content:
+            return Split.by(np.ones(len(pool), np.bool_), len(pool))
+        time_ms = query.time_ms
+        keep = (unread if state is None else _fulfils(wanted, state, time_ms) for state in pool.states)
+        return Split.by(keep, len(pool))
+
+
+def id_filters(surfaces: Surfaces) -> tuple[Filter, ...]:
+    """The filters that need no items, in order."""
+    return (
+        IdFilter("consumed", lambda _query, viewer: viewer.consumed),
+        IdFilter("hidden", lambda _query, viewer: viewer.hidden),
+        IdFilter("excluded", lambda query, _viewer: query.filter.exclude_item_ids),
+        IdFilter(
+            "served",
+            lambda query, viewer: frozenset(viewer.served[: surfaces.named(query.surface).exclude_latest_served]),
+        ),
+    )
+
+
+def item_filters() -> tuple[Filter, ...]:
+    """The filters that need the items, in order."""
+    return (CatalogueFilter(), AvailabilityFilter(), WantedFilter())
+
+
+def _content_allows(state: ItemState | None, time_ms: int) -> bool:
+    return state is None or state.item is None or available(state.item, time_ms)
+
+
+def _fulfils(wanted: ItemFilter, state: ItemState, time_ms: int) -> bool:
+    return state.item is not None and wanted.allows(state.item, time_ms)

@@ -1,0 +1,180 @@
+"""The request path of `Recommend`, from the admitted query to the ranked slate. Read `rank` top to bottom.
+
+                    ┌────────────────────────────────────────────────────────────────────────┐
+    query ──────▶   │ hydrate    whom it is for: history, consumed, hidden      hydration.py  │ ── feature
+                    │ retrieve   candidates, merged, with provenance            sources.py    │ ── candidate_generation
+                    │ filter     what ids alone forbid, then what items forbid  filters.py    │
+                    │ items      one batched read of all candidates             hydration.py  │ ── feature
+                    │ rank       as many as the time allows, by the Transformer ranking.py    │ ── ranking
+                    │ select     value a surface, diversity, caps               selection.py  │
+                    └────────────────────────────────────────────────────────────────────────┘
+    ranked slate ─▶ pages, explanations (answering.py) ─▶ answer ─▶ the log (recording.py)
+
+A stage that fails is replaced by the next rung of its ladder and listed; no stage raises:
+
+    hydrate    the stored state      → the session in the request
+    retrieve   candidate generation  → popular, trending, neighbours → what this process remembers
+    items      the catalogue         → what this process remembers
+    rank       the Transformer       → retrieval's order
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.recommendation import selection
+from services.recommendation.hydration import ItemHydration, ViewerHydration
+from services.recommendation.identity import seed_of
+from services.recommendation.queries import Query
+from services.recommendation.ranked_slate import RankedSlate
+from services.recommendation.ranker_inputs import candidate_columns
+from services.recommendation.ranking import Ranked, RankingStage, ranking_request
+from services.recommendation.slate import Order, Pool, Scores, Viewer
+from services.recommendation.sources import sources_of
+from services.recommendation.stages import Filter, Journey, Rung, Source
+from services.recommendation.surfaces import Surface, Surfaces
+from services.recommendation.values import retrieval_scores
+from shared.domain.provenance import Provenance
+from shared.domain.slates import ServedSlate
+
+HYDRATE_SHARE, WATERMARK_SHARE, RETRIEVE_SHARE, ITEMS_SHARE = 0.25, 0.5, 0.4, 0.3
+"""Part of what is left of the budget that each call may take; waiting for a watermark may take more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The components, built once in the composition root.
+
+    Attributes:
+        sources: asked in order until a page can be filled; the caller's own candidates come instead of them.
+    """
+
+    viewers: ViewerHydration
+    sources: Sequence[Source]
+    id_filters: Sequence[Filter]
+    items: ItemHydration
+    item_filters: Sequence[Filter]
+    ranking: RankingStage
+
+
+class Pipeline:
+    """Ranks a slate. Raises nothing but what says that the query itself is wrong."""
+
+    def __init__(self, stages: Stages, surfaces: Surfaces) -> None:
+        self._stages = stages
+        self._surfaces = surfaces
+
+    async def rank(self, query: Query, recommendation_id: str, served_ms: int, journey: Journey) -> RankedSlate:
+        """Every stage in order."""
+        surface = self._surfaces.named(query.surface)
+        with journey.stage("hydrate"):
+            viewer = await self.hydrated(query, journey)
+        with journey.stage("retrieve"):
+            pool = await self._retrieve(query, viewer, journey)
+        pool = await self.allowed(query, viewer, pool, journey)
+        with journey.stage("rank"):
+            pool = self._cut(query, pool, surface, journey)
+            ranked = await self.scored(query, viewer, pool, surface, journey)
+        with journey.stage("select"):
+            order = selection.order(ranked.candidates, ranked.scores, surface)
+        return _slate(_Asked(query, recommendation_id, served_ms), viewer, pool, ranked, order)
+
+    async def hydrated(self, query: Query, journey: Journey) -> Viewer:
+        """Whom it is for."""
+        share = WATERMARK_SHARE if query.min_watermark.positions else HYDRATE_SHARE
+        viewers = self._stages.viewers
+        stored = Rung("the stored history", lambda: viewers.stored(query, journey, share))
+        session = Rung("the session in the request", lambda: viewers.from_session(query, journey, share))
+        viewer = await (journey.descend("hydrate", stored, session) if query.user_id else session.attempt())
+        journey.watermark = viewer.watermark
+        return viewer
+
+    async def _retrieve(self, query: Query, viewer: Viewer, journey: Journey) -> Pool:
+        pool = Pool()
+        for source in sources_of(query, *self._stages.sources):
+            if len(pool) >= query.page_size:
+                break
+            found = await journey.ask(source, query, viewer, RETRIEVE_SHARE)
+            pool = pool.joined(journey.filter(self._stages.id_filters, query, viewer, found))
+        return pool
+
+    async def allowed(self, query: Query, viewer: Viewer, pool: Pool, journey: Journey) -> Pool:
+        """The candidates with their items, without those whose items forbid it."""
+        budget_ms = journey.budget.share_ms(ITEMS_SHARE)
+        with journey.stage("items"):
+            read = await journey.descend(
+                "hydrate-items",
+                Rung("the catalogue", lambda: self._stages.items.read(pool, budget_ms)),
+                Rung("what was known of the items last", lambda: self._stages.items.remembered(pool)),
+            )
+        with journey.stage("filter"):
+            return journey.filter(self._stages.item_filters, query, viewer, read)
+
+    def _cut(self, query: Query, pool: Pool, surface: Surface, journey: Journey) -> Pool:
+        """The best of the merge, as many as the surface ranks and the time allows."""
+        limit = max(surface.ranked_candidates, query.page_size, len(query.candidate_item_ids))
+        if len(pool) <= query.page_size:
+            return pool
+        budget_ms = journey.budget.remaining_ms
+        count = self._stages.ranking.affordable(min(limit, len(pool)), query.page_size, budget_ms)
+        if count < min(limit, len(pool)):
+            journey.lose("rank", "shrunk", f"{count} of {len(pool)} candidates are ranked in {budget_ms:.0f} ms")
+        journey.count("cut", len(pool), len(pool) - count)
+        return pool.take(np.arange(count, dtype=np.int32))
+
+    async def scored(self, query: Query, viewer: Viewer, pool: Pool, surface: Surface, journey: Journey) -> Ranked:
+        """The candidates as the ranker sees them, and what they are worth."""
+        candidates = candidate_columns(pool, query.time_ms)
+        if not len(pool):
+            return Ranked(candidates, retrieval_scores(candidates))
+        candidates = await self._stages.ranking.with_new_items(candidates, pool, journey)
+        request = ranking_request(query, viewer, candidates)
+
+        async def in_retrieval_order() -> Scores:
+            return retrieval_scores(candidates)
+
+        scores = await journey.descend(
+            "rank",
+            Rung("the ranker", lambda: self._stages.ranking.scored(request, surface, journey)),
+            Rung("retrieval's order", in_retrieval_order),
+        )
+        journey.model_version = scores.model_version
+        return Ranked(candidates, scores)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    query: Query
+    recommendation_id: str
+    served_ms: int
+
+
+def _slate(asked: _Asked, viewer: Viewer, pool: Pool, ranked: Ranked, order: Order) -> RankedSlate:
+    """The record of the first page. Its header is set when the answer is complete."""
+    query, scores = asked.query, ranked.scores
+    shown, reserve = order.rows[: query.page_size], order.rows[query.page_size :]
+    served = ServedSlate(
+        recommendation_id=asked.recommendation_id,
+        user_id=query.user_id,
+        session_id=query.session_id,
+        surface=query.surface,
+        served_ms=asked.served_ms,
+        provenance=Provenance(),
+        seed=seed_of(asked.recommendation_id),
+        history=viewer.history,
+        user=viewer.profile,
+        context=query.context,
+        candidates=ranked.candidates,
+        sources=pool.sources,
+        actions=scores.actions,
+        action_weights=scores.weights,
+        probabilities=scores.probabilities,
+        values=order.values,
+        shown_rows=shown,
+        propensities=np.ones(len(shown), np.float32),
+        reserve_rows=reserve,
+    )
+    return RankedSlate(served, order.adjustments, scores.ratings, scores.parts)

@@ -1,0 +1,151 @@
+"""Where candidates come from. They are asked in order until a page can be filled; one that fails is listed.
+
+| source  | gives                                                                         |
+|---------|-------------------------------------------------------------------------------|
+| caller  | the request's own candidates; then nothing else is asked                        |
+| retrieve | everything that candidate generation finds, merged over its sources            |
+| popular | popular and trending items, also of the user's categories; remembered neighbours |
+| memory  | what was popular, and who was whose neighbour, when that could be asked last      |
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from itertools import chain, zip_longest
+
+from services.recommendation.dependencies import Guarded
+from services.recommendation.memory import Memory
+from services.recommendation.queries import Query
+from services.recommendation.slate import Pool, Viewer
+from services.recommendation.stages import Found, Lost, Source
+from services.recommendation.surfaces import Surfaces
+from shared.domain.conditions import ItemFilter
+from shared.domain.retrieval import RetrievalRequest, RetrievalResult
+from shared.domain.services import CandidateGeneration, Features
+from shared.domain.user_state import TopOrder
+
+FAVOURITE_CATEGORIES = 3
+LONGEST_LIST = 1_000
+LARGEST_EXCLUSION = 20_000  # the contract's limit; what is beyond it is removed by this side's own filters
+
+
+class CallerSource:
+    """The candidates that came with the request."""
+
+    name = "caller"
+
+    async def find(self, query: Query, _viewer: Viewer, _budget_ms: float) -> Found:
+        """They, in the caller's order."""
+        return Found(Pool.of(self.name, query.candidate_item_ids))
+
+
+class RetrievalSource:
+    """Candidate generation, which merges sources of its own."""
+
+    name = "retrieve"
+
+    def __init__(self, candidates: Guarded[CandidateGeneration], surfaces: Surfaces, memory: Memory) -> None:
+        self._candidates = candidates
+        self._surfaces = surfaces
+        self._memory = memory
+
+    async def find(self, query: Query, viewer: Viewer, budget_ms: float) -> Found:
+        """Its merged answer; the filters go along, so that quotas are filled with what may be shown."""
+        request = RetrievalRequest(
+            history=viewer.history,
+            time_ms=query.time_ms,
+            user=viewer.profile,
+            quotas=dict(self._surfaces.named(query.surface).quotas),
+            filter=_with_exclusions(query.filter, viewer),
+        )
+        found = await retrieved(self._candidates, request, budget_ms)
+        self._memory.keep_neighbours(viewer.history, found.pool)
+        return found
+
+
+class PopularSource:
+    """What many like: overall, and in the categories that were asked for or that the user prefers."""
+
+    name = "popular"
+
+    def __init__(self, features: Guarded[Features], memory: Memory) -> None:
+        self._features = features
+        self._memory = memory
+
+    async def find(self, query: Query, viewer: Viewer, budget_ms: float) -> Found:
+        """The lists, merged: the best of each first."""
+        seen = len(viewer.consumed) + len(viewer.hidden) + len(query.filter.exclude_item_ids)
+        limit = min(2 * query.page_size + seen, LONGEST_LIST)
+        favourites = sorted(viewer.affinities, key=lambda name: (-viewer.affinities[name], name))[:FAVOURITE_CATEGORIES]
+        categories = sorted(query.filter.include_categories) or favourites
+        lists = [("trending", TopOrder.TRENDING, ""), ("popular", TopOrder.POPULAR, "")]
+        lists += [("interests", TopOrder.POPULAR, category) for category in categories]
+        pools = await asyncio.gather(*(self._top(*each, limit, budget_ms) for each in lists))
+        return Found(interleaved(self._memory.neighbours(viewer.history), *pools))
+
+    async def _top(self, source: str, order: TopOrder, category: str, limit: int, budget_ms: float) -> Pool:
+        top = await self._features.ask(lambda port: port.top_items(order, category=category, limit=limit), budget_ms)
+        return Pool.of(source, top.item_ids, top.scores)
+
+
+class MemorySource:
+    """What this process remembers."""
+
+    name = "memory"
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+
+    async def find(self, _query: Query, viewer: Viewer, _budget_ms: float) -> Found:
+        """Neighbours of the latest items and popular ones, merged."""
+        return Found(interleaved(self._memory.neighbours(viewer.history), self._memory.popular()))
+
+
+async def retrieved(candidates: Guarded[CandidateGeneration], request: RetrievalRequest, budget_ms: float) -> Found:
+    """What candidate generation answers, checked.
+
+    Raises:
+        Lost: it failed, or its columns do not fit together.
+    """
+    result = await candidates.ask(lambda port: port.retrieve(request, budget_ms=budget_ms), budget_ms)
+    _check(result)
+    return Found(Pool(result.item_ids, result.sources), result.provenance)
+
+
+def interleaved(*pools: Pool) -> Pool:
+    """A fair merge: the best of each pool first, then the second of each, and so on; each item once."""
+    rounds = chain.from_iterable(zip_longest(*(pool.item_ids for pool in pools)))
+    merged = Pool(tuple(dict.fromkeys(item_id for item_id in rounds if item_id is not None)))
+    for pool in pools:
+        merged = merged.joined(pool)
+    return merged
+
+
+def sources_of(query: Query, retrieval: Source, *others: Source) -> tuple[Source, ...]:
+    """The sources to ask for a request, in order."""
+    return (CallerSource(),) if query.candidate_item_ids else (retrieval, *others)
+
+
+def _with_exclusions(wanted: ItemFilter, viewer: Viewer) -> ItemFilter:
+    """The filter with everything that must not come back, the request's own exclusions first."""
+    excluded = wanted.exclude_item_ids | viewer.hidden | viewer.consumed
+    if len(excluded) > LARGEST_EXCLUSION:
+        excluded = frozenset(
+            list(dict.fromkeys((*wanted.exclude_item_ids, *viewer.hidden, *viewer.consumed)))[:LARGEST_EXCLUSION]
+        )
+    return replace(wanted, exclude_item_ids=excluded)
+
+
+def _check(result: RetrievalResult) -> None:
+    count = len(result.item_ids)
+    if len(set(result.item_ids)) != count:
+        raise Lost("invalid-answer", "candidate-generation gave an item twice")
+    for hits in result.sources:
+        fits = len(hits.rows) == len(hits.scores) and (
+            not len(hits.rows) or 0 <= hits.rows.min() <= hits.rows.max() < count
+        )
+        if not fits:
+            raise Lost(
+                "invalid-answer", f"candidate-generation gave rows of {hits.source} that do not fit {count} items"
+            )

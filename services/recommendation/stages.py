@@ -1,0 +1,170 @@
+"""The stages' types, and the framework that counts, times and lists losses: components only do their work."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+
+from services.recommendation.budget import Budget
+from services.recommendation.queries import Query
+from services.recommendation.slate import Mask, Pool, Rows, Viewer
+from shared.domain.provenance import Degradation, Provenance, StageCount, StageTiming
+
+T = TypeVar("T")
+
+
+class Lost(Exception):  # noqa: N818 - it is raised where a stage is lost, which the request survives
+    """A component could not do its work; the next rung of the ladder takes over.
+
+    Attributes:
+        reason: kebab-case, see `Degradation.reason`.
+        detail: what happened, without a full stop.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+NOTHING_SAID = Provenance()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a source gave, with the versions and losses behind it."""
+
+    pool: Pool
+    provenance: Provenance = NOTHING_SAID
+
+
+class Source(Protocol):
+    """Finds candidates. Raises `Lost` when it cannot."""
+
+    name: str
+
+    async def find(self, query: Query, viewer: Viewer, budget_ms: float) -> Found:
+        """Candidates, best first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """What a filter decided: together every row of the pool, each once, in the pool's order."""
+
+    kept: Rows
+    removed: Rows
+
+    @classmethod
+    def by(cls, keep: Mask | Iterable[bool], count: int) -> Split:
+        """A split by a truth value a row."""
+        mask = keep if isinstance(keep, np.ndarray) else np.fromiter(keep, np.bool_, count)
+        return cls(np.flatnonzero(mask).astype(np.int32), np.flatnonzero(~mask).astype(np.int32))
+
+
+class Filter(Protocol):
+    """Removes candidates that must not be shown."""
+
+    name: str
+
+    def split(self, query: Query, viewer: Viewer, pool: Pool) -> Split:
+        """Which rows stay and which go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rung(Generic[T]):
+    """One way to get a stage's result.
+
+    Attributes:
+        offers: what it gives, for the sentence that says what was used instead of the rung above.
+    """
+
+    offers: str
+    attempt: Callable[[], Awaitable[T]]
+
+
+class Journey:
+    """What happened on the way to one answer.
+
+    Attributes:
+        budget: the time that the answer has.
+        model_version, index_version, watermark: what had a part in it so far; "" = nothing had.
+    """
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self.model_version = ""
+        self.index_version = ""
+        self.watermark = ""
+        self._degraded: dict[tuple[str, str], Degradation] = {}
+        self._timings: list[StageTiming] = []
+        self._counts: list[StageCount] = []
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time what happens inside."""
+        began_s = self.budget.ticks()
+        try:
+            yield
+        finally:
+            self._timings.append(StageTiming(name, (self.budget.ticks() - began_s) * 1e3))
+
+    def lose(self, stage: str, reason: str, detail: str) -> None:
+        """List one loss of quality; the same loss of the same stage is listed once."""
+        self._degraded.setdefault((stage, reason), Degradation(stage, reason, detail))
+
+    async def descend(self, stage: str, *rungs: Rung[T]) -> T:
+        """The result of the first rung that holds. The last one must hold; each broken one is listed."""
+        for rung, below in pairwise(rungs):
+            try:
+                return await rung.attempt()
+            except Lost as lost:
+                self.lose(stage, lost.reason, f"{lost.detail}; used instead: {below.offers}")
+        return await rungs[-1].attempt()
+
+    async def ask(self, source: Source, query: Query, viewer: Viewer, share: float) -> Pool:
+        """What a source gives; nothing, and a loss in the list, when it fails."""
+        try:
+            found = await source.find(query, viewer, self.budget.share_ms(share))
+        except Lost as lost:
+            self.lose(source.name, lost.reason, f"{lost.detail}; its candidates are missing")
+            return Pool()
+        self.follow(found.provenance)
+        for hits in found.pool.sources:
+            self._counts.append(StageCount(f"source:{hits.source}", len(hits.rows)))
+        return found.pool
+
+    def follow(self, provenance: Provenance) -> None:
+        """Take over what another service said about its own answer."""
+        self.index_version = provenance.index_version or self.index_version
+        for lost in provenance.degraded:
+            self.lose(lost.stage, lost.reason, lost.detail)
+
+    def filter(self, filters: Iterable[Filter], query: Query, viewer: Viewer, pool: Pool) -> Pool:
+        """What every filter, in order, keeps."""
+        for component in filters:
+            split = component.split(query, viewer, pool)
+            self.count(f"filter:{component.name}", len(pool), len(split.removed))
+            pool = pool.take(split.kept) if len(split.removed) else pool
+        return pool
+
+    def count(self, component: str, entered: int, removed: int) -> None:
+        """Note how many candidates a component saw and removed."""
+        self._counts.append(StageCount(component, entered, removed))
+
+    def provenance(self, config_version: str, request_id: str) -> Provenance:
+        """The header of the answer as things stand."""
+        return Provenance(
+            model_version=self.model_version,
+            index_version=self.index_version,
+            config_version=config_version,
+            watermark=self.watermark,
+            degraded=tuple(self._degraded.values()),
+            stage_timings=tuple(self._timings),
+            stage_counts=tuple(self._counts),
+            request_id=request_id,
+        )
