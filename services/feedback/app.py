@@ -1,0 +1,73 @@
+"""The feedback service put together: the log, what comes in, what goes out, and what is hosted."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import grpc
+from winnow.v1 import catalog_service_pb2, feedback_service_pb2, privacy_service_pb2
+from winnow.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to_server
+from winnow.v1.feedback_service_pb2_grpc import add_FeedbackServiceServicer_to_server
+from winnow.v1.privacy_service_pb2_grpc import add_PrivacyServiceServicer_to_server
+
+from services.feedback.catalog_servicer import CatalogServicer
+from services.feedback.intake import LogIntake
+from services.feedback.port import LogFeedback
+from services.feedback.privacy_servicer import PrivacyServicer
+from services.feedback.servicer import FeedbackServicer
+from services.feedback.settings import FeedbackSettings
+from services.feedback.sqlite_log import SqliteLogOptions, open_sqlite_log
+from shared.domain.event_log import EventLog
+from shared.domain.intake import Intake
+from shared.domain.services import Feedback
+from shared.kernel.clock import Clock
+from shared.kernel.readiness import Readiness
+from shared.kernel.server import Hosted
+
+SERVICE_NAMES = tuple(
+    service.full_name
+    for module in (feedback_service_pb2, catalog_service_pb2, privacy_service_pb2)
+    for service in module.DESCRIPTOR.services_by_name.values()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackApp:
+    """The running service.
+
+    Attributes:
+        hosted: for a server.
+        feedback: for other services in the same process.
+        intake: for who brings facts in the same process, such as a bulk import: `await intake.record_events(events)`.
+        log: the event log itself.
+    """
+
+    hosted: Hosted
+    feedback: Feedback
+    intake: Intake
+    log: EventLog
+
+
+@asynccontextmanager
+async def open_feedback(settings: FeedbackSettings, clock: Clock) -> AsyncIterator[FeedbackApp]:
+    """Open the log and run the service over it until the block ends; then what was accepted is on the disk.
+
+    Raises:
+        ConfigError: the log cannot be opened; names the path and the remedy.
+    """
+    options = SqliteLogOptions(group_bytes=settings.group_bytes, waiting_bytes=settings.waiting_bytes)
+    async with open_sqlite_log(settings.data_dir / "feedback", clock, options) as log:
+        intake, feedback, readiness = LogIntake(log, clock, settings.future_skew_ms), LogFeedback(log), Readiness()
+        readiness.set(True)
+        yield FeedbackApp(_hosted(intake, feedback, readiness), feedback, intake, log)
+
+
+def _hosted(intake: LogIntake, feedback: Feedback, readiness: Readiness) -> Hosted:
+    def register(server: grpc.aio.Server) -> None:
+        add_FeedbackServiceServicer_to_server(FeedbackServicer(intake, feedback), server)
+        add_CatalogServiceServicer_to_server(CatalogServicer(intake), server)
+        add_PrivacyServiceServicer_to_server(PrivacyServicer(intake), server)
+
+    return Hosted(SERVICE_NAMES, register, readiness)

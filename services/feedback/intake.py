@@ -1,0 +1,118 @@
+"""What comes into the log in this process: each fact is checked for itself, the good ones are appended together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from services.feedback.validation import event_violations, item_violations
+from shared.domain.event_log import ErasureReceipt, EventLog, Fact, ItemDeletion
+from shared.domain.events import Event
+from shared.domain.intake import ErasedStore, Recorded, UserErasure, UserExport
+from shared.domain.items import Item, User
+from shared.domain.slates import ServedSlate
+from shared.domain.watermark import Watermark
+from shared.kernel.clock import Clock
+from shared.kernel.errors import FieldViolation, ServiceError, invalid_fields
+from shared.kernel.validation import violations
+from shared.wire.events import event_to_proto
+from shared.wire.items import item_to_proto, user_to_proto
+
+LOG_STORE: Final = "event-log"
+FOLLOWING_STORES: Final = ("features",)
+"""Stores that drop an erased user when they apply the tombstone."""
+
+Broken = Mapping[int, tuple[FieldViolation, ...]]
+"""Violations by the row of a batch."""
+
+
+class LogIntake:
+    """Meets the port `Intake` over a log.
+
+    Args:
+        log: where it goes.
+        clock: the time of receipt.
+        future_skew_ms: how far in the future an event may lie.
+    """
+
+    def __init__(self, log: EventLog, clock: Clock, future_skew_ms: int) -> None:
+        self._log = log
+        self._clock = clock
+        self._future_skew_ms = future_skew_ms
+
+    async def record_events(self, events: Sequence[Event]) -> Recorded:
+        """Append events that come from this process: the rules of the contract are run too."""
+        messages = (event_to_proto(event) for event in events)
+        broken = {
+            row: found for row, message in enumerate(messages) if (found := violations(message, f"events[{row}]"))
+        }
+        return await self.record_checked_events(events, broken)
+
+    async def record_checked_events(self, events: Sequence[Event], broken: Broken) -> Recorded:
+        """Append events whose single fields were checked: `broken` says what was found."""
+        now_ms = self._clock()
+        latest_ms = now_ms + self._future_skew_ms
+        refused = dict(broken)
+        timed: list[Fact] = []
+        for row, event in enumerate(events):
+            dated = event if event.event_time_ms else replace(event, event_time_ms=now_ms)
+            if found := event_violations(dated, latest_ms, f"events[{row}]"):
+                refused[row] = refused.get(row, ()) + found
+            timed.append(dated)
+        return await self._append(timed, refused)
+
+    async def upsert_items(self, items: Sequence[Item]) -> Recorded:
+        """Append items that come from this process: the rules of the contract are run too."""
+        broken: dict[int, tuple[FieldViolation, ...]] = {}
+        for row, item in enumerate(items):
+            path = f"items[{row}]"
+            if found := violations(item_to_proto(item), path) + item_violations(item, item.attributes, path):
+                broken[row] = found
+        return await self._append(items, broken)
+
+    async def upsert_users(self, users: Sequence[User]) -> Recorded:
+        """Append profiles that come from this process: the rules of the contract are run too."""
+        rows = enumerate(users)
+        broken = {row: found for row, user in rows if (found := violations(user_to_proto(user), f"users[{row}]"))}
+        return await self._append(users, broken)
+
+    async def append_checked(self, facts: Sequence[Fact], broken: Broken) -> Recorded:
+        """Append items or profiles that were checked: `broken` says what was found."""
+        return await self._append(facts, broken)
+
+    async def delete_items(self, item_ids: Sequence[str]) -> Watermark:
+        """Append deletions."""
+        return await self._log.append([ItemDeletion(item_id) for item_id in item_ids])
+
+    async def erase_user(self, user_id: str) -> UserErasure:
+        """Destroy the user's key; stores that follow the log drop the user when they come to the tombstone."""
+        receipt = await self._log.erase(user_id)
+        if receipt is None:
+            return UserErasure((), await self._log.head(), (), 0)
+        return UserErasure(_stores(receipt), receipt.watermark, (), receipt.erased_ms)
+
+    async def export_user(self, user_id: str) -> AsyncIterator[UserExport]:
+        """All that the log holds about a user: two passes, because the latest profile comes first."""
+        profile: User | None = None
+        async for batch in self._log.user_records(user_id):
+            for record in batch.records:
+                profile = record.fact if isinstance(record.fact, User) else profile
+        if profile is not None:
+            yield UserExport(profile, (), ())
+        async for batch in self._log.user_records(user_id):
+            facts = [record.fact for record in batch.records]
+            events = tuple(fact for fact in facts if isinstance(fact, Event))
+            slates = tuple(fact for fact in facts if isinstance(fact, ServedSlate))
+            if events or slates:
+                yield UserExport(None, events, slates)
+
+    async def _append(self, facts: Sequence[Fact], broken: Broken) -> Recorded:
+        refused: dict[int, ServiceError] = {row: invalid_fields(found) for row, found in broken.items()}
+        good = [fact for row, fact in enumerate(facts) if row not in refused] if refused else facts
+        return Recorded(await self._log.append(good), refused)
+
+
+def _stores(receipt: ErasureReceipt) -> tuple[ErasedStore, ...]:
+    following = (ErasedStore(store, 0, done=False) for store in FOLLOWING_STORES)
+    return (ErasedStore(LOG_STORE, receipt.records, done=True), *following)

@@ -1,0 +1,87 @@
+"""The rules that the protos cannot say: what one field asks of another, and of the clock. Pure functions.
+
+Rules of single fields stand in the protos and are run from there (`shared.kernel.validation`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from shared.domain.events import Event, EventType
+from shared.domain.items import Item
+from shared.kernel.errors import FieldViolation
+
+EARLIEST_MS: Final = -62_135_596_800_000
+LATEST_MS: Final = 253_402_300_799_999
+"""The years 1 and 9999: the range of `google.protobuf.Timestamp`."""
+NEEDS_VALUE: Final = {int(EventType.RATING): "the rating", int(EventType.DWELL): "the time spent, in seconds"}
+
+Rule = tuple[str, str]
+"""A field and what is wrong with it."""
+
+
+def event_violations(event: Event, latest_ms: int, prefix: str = "") -> tuple[FieldViolation, ...]:
+    """Every broken rule of an event.
+
+    Args:
+        event: with the time of receipt where the client sent none.
+        latest_ms: the latest permitted event time.
+        prefix: path of the event in its request, e.g. `events[3]`.
+    """
+    return _under(prefix, _event_rules(event, latest_ms))
+
+
+def item_violations(item: Item, attribute_names: Iterable[str], prefix: str = "") -> tuple[FieldViolation, ...]:
+    """Every broken rule of an item; the names of its attributes are passed as they were sent, repeats too."""
+    return _under(prefix, _item_rules(item, attribute_names))
+
+
+def attribute_violations(attribute_names: Iterable[str], prefix: str = "") -> tuple[FieldViolation, ...]:
+    """Names that occur twice."""
+    return _under(prefix, _attribute_rules(attribute_names))
+
+
+def _event_rules(event: Event, latest_ms: int) -> Iterator[Rule]:
+    kind = event.event_type
+    if not event.user_id:
+        yield "user_id", "is required: feedback is always a user's"
+    if kind < 0:
+        yield "event_type", f"{kind} is no kind of event: send a value of EventType"
+    if not event.item_id and kind != EventType.FOLLOW:
+        yield "item_id", "is required for every kind of event but follow"
+    if kind == EventType.FOLLOW and not (event.target_id or event.item_id):
+        yield "target_id", "is required for follow: whom or what the user follows"
+    if event.value is None and kind in NEEDS_VALUE:
+        yield "value", f"is required for {EventType(kind).label}: {NEEDS_VALUE[kind]}"
+    if event.event_time_ms > latest_ms:
+        ahead_s = (event.event_time_ms - latest_ms + 999) // 1000
+        yield "event_time", f"is {ahead_s} s further in the future than is permitted: set the sender's clock"
+    if event.event_time_ms < EARLIEST_MS:
+        yield "event_time", "lies before the year 1"
+
+
+def _item_rules(item: Item, attribute_names: Iterable[str]) -> Iterator[Rule]:
+    times = {
+        "available_from_time": item.available_from_ms,
+        "available_until_time": item.available_until_ms,
+        "created_time": item.created_ms,
+    }
+    for field, time_ms in times.items():
+        if not EARLIEST_MS <= time_ms <= LATEST_MS:
+            yield field, "lies outside the years 1 to 9999"
+    if item.available_until_ms and item.available_until_ms <= item.available_from_ms:
+        yield "available_until_time", "is not later than available_from_time: the item would never be available"
+    yield from _attribute_rules(attribute_names)
+
+
+def _attribute_rules(names: Iterable[str]) -> Iterator[Rule]:
+    for name, count in Counter(names).items():
+        if count > 1:
+            yield "attributes", f"{name!r} occurs {count} times: each name may occur once"
+
+
+def _under(prefix: str, rules: Iterator[Rule]) -> tuple[FieldViolation, ...]:
+    start = f"{prefix}." if prefix else ""
+    return tuple(FieldViolation(f"{start}{field}", description) for field, description in rules)
