@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import Field
@@ -13,6 +13,9 @@ from services.command.output import fail, readable_errors
 from shared.kernel.clock import system_clock
 from shared.kernel.config import load
 from shared.kernel.hosting import ListeningSettings, run_process, serving
+
+if TYPE_CHECKING:
+    from services.command.composition import Services
 
 
 class OneProcessSettings(ListeningSettings):
@@ -35,20 +38,34 @@ def serve(
 
     if unknown := sorted(set(services or ()) - set(NAMES)):
         raise fail(f"there is no service {', '.join(unknown)}; there are {', '.join(NAMES)}", 2)
+    names = services or NAMES
     with readable_errors():
-        run_process("winnow", lambda: serving_services(services or NAMES))
+        run_process("winnow", all_services if set(names) == set(NAMES) else lambda: named_services(names))
 
 
 @asynccontextmanager
-async def serving_services(names: Collection[str]) -> AsyncIterator[None]:
-    """Open the services and host them: all on one address, single ones on their own."""
+async def all_services() -> AsyncIterator[Services]:
+    """Every service, hosted on one address."""
     from services.command.composition import NAMES, open_services
 
+    settings = one_process_settings()
+    async with AsyncExitStack() as stack:
+        services = await stack.enter_async_context(open_services(NAMES, system_clock))
+        await stack.enter_async_context(serving(settings, [hosted for _, hosted in services.hosted]))
+        yield services
+
+
+@asynccontextmanager
+async def named_services(names: Collection[str]) -> AsyncIterator[None]:
+    """The named services in one process, each hosted on its own address."""
+    from services.command.composition import open_services
+
     async with open_services(names, system_clock) as services, AsyncExitStack() as stack:
-        if set(names) == set(NAMES):
-            hosted = [hosted for _, hosted in services.hosted]
-            await stack.enter_async_context(serving(load(OneProcessSettings), hosted))
-        else:
-            for settings, hosted in services.hosted:
-                await stack.enter_async_context(serving(settings, [hosted]))
+        for settings, hosted in services.hosted:
+            await stack.enter_async_context(serving(settings, [hosted]))
         yield
+
+
+def one_process_settings() -> OneProcessSettings:
+    """Where all services together listen."""
+    return load(OneProcessSettings)
