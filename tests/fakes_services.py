@@ -43,15 +43,18 @@ class Outage:
         error: raised by every call while it is set.
         frozen: every call waits for ever, as at a stopped process.
         calls: how many calls came.
+        reached: set by the first call.
     """
 
     error: Exception | None = None
     frozen: bool = False
     calls: int = 0
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer(self) -> None:
         """Count the call; fail as told."""
         self.calls += 1
+        self.reached.set()
         if self.error is not None:
             raise self.error
         if self.frozen:
@@ -60,12 +63,18 @@ class Outage:
 
 @dataclass
 class FakeFeatures(Outage):
-    """User and item state in dictionaries."""
+    """User and item state in dictionaries.
+
+    Attributes:
+        users_asked: whose state was asked for.
+        wrong_count: one item too few is given.
+    """
 
     users: dict[str, UserState] = field(default_factory=dict)
     states: dict[str, ItemState] = field(default_factory=dict)
     watermark: str = "w1-0.100"
     wrong_count: bool = False
+    users_asked: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, items: Sequence[Item]) -> FakeFeatures:
@@ -90,6 +99,7 @@ class FakeFeatures(Outage):
         self, user_id: str, min_watermark: Watermark, *, history_limit: int, budget_ms: float
     ) -> UserState:
         """The stored state; an unknown user's is empty."""
+        self.users_asked.append(user_id)
         await self.answer()
         state = self.users.get(user_id) or UserState(user_id, History.empty())
         stale = not Watermark.parse(self.watermark).covers(min_watermark)
@@ -107,9 +117,10 @@ class FakeFeatures(Outage):
         kept = [state for state in self.states.values() if state.item is not None]
         if category:
             kept = [state for state in kept if state.item is not None and category in state.item.categories]
-        key: Callable[[ItemState], float] = (
-            (lambda s: s.trend) if order is TopOrder.TRENDING else (lambda s: s.popularity)
-        )
+
+        def key(state: ItemState) -> float:
+            return state.trend if order is TopOrder.TRENDING else state.popularity
+
         kept.sort(key=lambda state: (-key(state), state.item_id))
         return TopItems(
             tuple(state.item_id for state in kept[:limit]), tuple(key(state) for state in kept[:limit]), self.watermark

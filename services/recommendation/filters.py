@@ -15,9 +15,7 @@ The first four need ids alone and run before the items are read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-
-import numpy as np
+from collections.abc import Callable
 
 from services.recommendation.queries import Query
 from services.recommendation.slate import Pool, Viewer
@@ -30,13 +28,15 @@ from shared.domain.user_state import ItemState, ItemStatus
 class IdFilter:
     """Removes the candidates whose ids are in a set that belongs to the request."""
 
-    def __init__(self, name: str, forbidden: Callable[[Query, Viewer], Collection[str]]) -> None:
+    def __init__(self, name: str, forbidden: Callable[[Query, Viewer], frozenset[str]]) -> None:
         self.name = name
         self._forbidden = forbidden
 
     def split(self, query: Query, viewer: Viewer, pool: Pool) -> Split:
         """Keeps what is not forbidden."""
         forbidden = self._forbidden(query, viewer)
+        if forbidden.isdisjoint(pool.item_ids):
+            return Split.nothing_removed(len(pool))
         return Split.by((item_id not in forbidden for item_id in pool.item_ids), len(pool))
 
 
@@ -75,7 +75,7 @@ class WantedFilter:
         """Keeps what fulfils them."""
         wanted, unread = query.filter, not query.candidate_item_ids
         if not wanted.needs_content:
-            return Split.by(np.ones(len(pool), np.bool_), len(pool))
+            return Split.nothing_removed(len(pool))
         time_ms = query.time_ms
         keep = (unread if state is None else _fulfils(wanted, state, time_ms) for state in pool.states)
         return Split.by(keep, len(pool))

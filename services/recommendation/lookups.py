@@ -131,7 +131,7 @@ class Lookups:
         allowed = await self.pipeline.allowed(query, viewer, _without(pool, hidden), journey)
         surface = self.surfaces.named(query.surface)
         ranked = await self.pipeline.scored(query, viewer, allowed, surface, journey)
-        order = selection.order(ranked.candidates, ranked.scores, surface)
+        order = selection.order(ranked.candidates, ranked.scores, surface, query.page_size)
         entries = tuple(
             Entry(allowed.item_ids[row], float(order.values[row]), place, _sources(allowed, row))
             for place, row in enumerate(order.rows[: query.page_size].tolist())

@@ -79,7 +79,7 @@ class Pipeline:
             pool = self._cut(query, pool, surface, journey)
             ranked = await self.scored(query, viewer, pool, surface, journey)
         with journey.stage("select"):
-            order = selection.order(ranked.candidates, ranked.scores, surface)
+            order = selection.order(ranked.candidates, ranked.scores, surface, query.page_size)
         return _slate(_Asked(query, recommendation_id, served_ms), viewer, pool, ranked, order)
 
     async def hydrated(self, query: Query, journey: Journey) -> Viewer:

@@ -26,18 +26,20 @@ def candidate_columns(pool: Pool, time_ms: int) -> Candidates:
     """N candidates as columns. Those of the catalogue are empty when nothing of it could be read."""
     retrieval_scores, retrieval_ranks = _hits(pool, RETRIEVER)
     neighbour_scores, neighbour_ranks = _hits(pool, NEIGHBOURS)
-    read = pool.states if any(state is not None for state in pool.states) else ()
+    read = any(state is not None for state in pool.states)
+    known = [_known(state, time_ms) for state in pool.states] if read else []
+    ages, popularity, trend, creators, categories = zip(*known, strict=True) if known else ((),) * 5
     return Candidates(
         item_ids=pool.item_ids,
-        ages_days=_column((_age_days(state, time_ms) for state in read), len(read)),
-        popularity=_column((state.popularity if state is not None else 0.0 for state in read), len(read)),
-        trend=_column((state.trend if state is not None else 0.0 for state in read), len(read)),
+        ages_days=np.array(ages, np.float32),
+        popularity=np.array(popularity, np.float32),
+        trend=np.array(trend, np.float32),
         retrieval_scores=retrieval_scores,
         retrieval_ranks=retrieval_ranks,
         neighbour_scores=neighbour_scores,
         neighbour_ranks=neighbour_ranks,
-        creator_ids=tuple(_creator(state) for state in read),
-        primary_categories=tuple(_primary_category(state) for state in read),
+        creator_ids=creators,
+        primary_categories=categories,
     )
 
 
@@ -72,24 +74,13 @@ def _hits(pool: Pool, source: str) -> tuple[npt.NDArray[np.float32], npt.NDArray
     return scores, ranks
 
 
-def _column(values: Iterable[float], count: int) -> npt.NDArray[np.float32]:
-    return np.fromiter(values, np.float32, count)
-
-
-def _age_days(state: ItemState | None, time_ms: int) -> float:
-    if state is None or state.item is None or not state.item.created_ms:
-        return -1.0
-    return max(0.0, (time_ms - state.item.created_ms) / DAY_MS)
-
-
-def _creator(state: ItemState | None) -> str:
-    return state.item.creator_id if state is not None and state.item is not None else ""
-
-
-def _primary_category(state: ItemState | None) -> str:
-    if state is None or state.item is None or not state.item.categories:
-        return ""
-    return state.item.categories[0]
+def _known(state: ItemState | None, time_ms: int) -> tuple[float, float, float, str, str]:
+    """Age in days, popularity, trend, creator and first category of one candidate."""
+    if state is None or state.item is None:
+        return (-1.0, state.popularity, state.trend, "", "") if state is not None else (-1.0, 0.0, 0.0, "", "")
+    item = state.item
+    age_days = max(0.0, (time_ms - item.created_ms) / DAY_MS) if item.created_ms else -1.0
+    return age_days, state.popularity, state.trend, item.creator_id, item.categories[0] if item.categories else ""
 
 
 def _newer(state: ItemState, data_watermark: str) -> bool:

@@ -39,6 +39,7 @@ class SlateRecorder:
         self._feedback = feedback
         self._limit = limit
         self._waiting: deque[ServedSlate] = deque()
+        self._on_their_way: list[ServedSlate] = []
         self._woken = asyncio.Event()
         self.lost = 0
         self.recorded = 0
@@ -46,16 +47,13 @@ class SlateRecorder:
     @property
     def waiting(self) -> int:
         """Slates that are served and not durable yet."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._on_their_way)
 
     def accept(self, slate: ServedSlate) -> None:
         """Queue one slate; never waits."""
-        if len(self._waiting) >= self._limit:
-            self._waiting.popleft()
-            self._lose(1)
         self._waiting.append(slate)
-        SLATES_WAITING.set(len(self._waiting))
         self._woken.set()
+        self._trim()
 
     async def run(self) -> None:
         """Record what is queued, for ever; while the log fails, try again after growing waits."""
@@ -80,21 +78,29 @@ class SlateRecorder:
         self._waiting.clear()
 
     async def _record_batch(self) -> bool:
-        batch = [self._waiting[place] for place in range(min(BATCH, len(self._waiting)))]
+        self._on_their_way = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
         try:
             async with asyncio.timeout(CALL_LIMIT_S):
-                await self._feedback.record_slates(batch)
+                await self._feedback.record_slates(self._on_their_way)
+            self.recorded += len(self._on_their_way)
+            self._on_their_way = []
         except (ServiceError, TimeoutError) as error:
-            _log.warning("slates not recorded yet", waiting=len(self._waiting), error=type(error).__name__)
+            _log.warning("slates not recorded yet", waiting=self.waiting, error=type(error).__name__)
             return False
-        for slate in batch:  # those that were pushed out meanwhile are not in front any more
-            if self._waiting and self._waiting[0] is slate:
-                self._waiting.popleft()
-        self.recorded += len(batch)
-        SLATES_WAITING.set(len(self._waiting))
+        finally:  # what is not durable goes back to the front; also when this task ends in the middle
+            self._waiting.extendleft(reversed(self._on_their_way))
+            self._on_their_way = []
+            self._trim()
         if not self._waiting:
             self._woken.clear()
         return True
+
+    def _trim(self) -> None:
+        too_many = len(self._waiting) - self._limit
+        for _ in range(too_many):
+            self._waiting.popleft()
+        self._lose(max(0, too_many))
+        SLATES_WAITING.set(self.waiting)
 
     def _lose(self, count: int) -> None:
         if count:

@@ -117,8 +117,8 @@ def _recorded(served: ServedSlate) -> RankingResult:
 
 
 def _again(served: ServedSlate, scores: Scores, surfaces: Surfaces) -> RankedSlate:
-    order = selection.order(served.candidates, scores, surfaces.named(served.surface))
     shown = len(served.shown_rows)
+    order = selection.order(served.candidates, scores, surfaces.named(served.surface), shown)
     record = replace(served, values=order.values, shown_rows=order.rows[:shown], reserve_rows=order.rows[shown:])
     return RankedSlate(record, order.adjustments)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 
 from services.recommendation.surfaces import PACKAGED
-from shared.kernel.config import ServiceSettings
+from shared.kernel.hosting import ListeningSettings
 
 
-class RecommendationSettings(ServiceSettings, prefix="RECOMMENDATION"):
+class RecommendationSettings(ListeningSettings, prefix="RECOMMENDATION"):
     """Where the front listens, whom it asks and how long it waits."""
 
     address: str = Field("127.0.0.1:50051", description="host:port that the service listens on")

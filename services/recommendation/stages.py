@@ -60,6 +60,11 @@ class Split:
     removed: Rows
 
     @classmethod
+    def nothing_removed(cls, count: int) -> Split:
+        """Every row stays."""
+        return cls(np.arange(count, dtype=np.int32), np.empty(0, np.int32))
+
+    @classmethod
     def by(cls, keep: Mask | Iterable[bool], count: int) -> Split:
         """A split by a truth value a row."""
         mask = keep if isinstance(keep, np.ndarray) else np.fromiter(keep, np.bool_, count)

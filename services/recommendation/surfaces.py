@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 
 import yaml
@@ -76,8 +77,11 @@ class Surface(BaseModel):
 
     def weights_of(self, actions: tuple[int, ...]) -> tuple[float, ...]:
         """The weight of each of the ranker's actions, in its order."""
-        by_code = {int(EventType.from_label(label)): weight for label, weight in self.weights.items()}
-        return tuple(by_code.get(action, 0.0) for action in actions)
+        return tuple(self._weights_by_code.get(action, 0.0) for action in actions)
+
+    @cached_property
+    def _weights_by_code(self) -> dict[int, float]:
+        return {int(EventType.from_label(label)): weight for label, weight in self.weights.items()}
 
 
 class Surfaces:
