@@ -9,19 +9,17 @@ none, and a pidfd makes sure that the process that is signalled is the one whose
 from __future__ import annotations
 
 import os
+import select
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
+from shared.kernel.config import ConfigError
+
 PROC: Final = Path("/proc")
-PAUSE_SECONDS: Final = 0.01
-
-
-class OrphansError(Exception):
-    """Processes that do not end although they were killed."""
 
 
 def marked(mark: str) -> list[int]:
@@ -33,41 +31,50 @@ def marked(mark: str) -> list[int]:
     return [pid for pid in found if pid != os.getpid() and _carries(pid, mark)]
 
 
-def kill_marked(mark: str, *, spare: frozenset[int] = frozenset(), patience_seconds: float = 10.0) -> int:
+def kill_marked(mark: str, patience_seconds: float = 10.0) -> int:
     """Kill all processes that carry the mark, those that they start meanwhile included, and wait until they are gone.
 
     Args:
         mark: NAME=VALUE.
-        spare: process ids to leave alone.
         patience_seconds: how long a killed process may take to disappear; one in a stuck system call never does.
 
     Returns:
         How many were killed.
 
     Raises:
-        OrphansError: some are still there after that time.
+        ConfigError: some are still there after that time.
     """
-    killed: set[int] = set()
+    killed = 0
+    while living := marked(mark):
+        with ExitStack() as stack:
+            handles = {pid: handle for pid in living if (handle := stack.enter_context(_handle(pid))) is not None}
+            victims = {pid: handle for pid, handle in handles.items() if _kill(pid, handle, mark)}
+            if stuck := _still_there(victims, patience_seconds):
+                raise ConfigError(f"processes {stuck} of an earlier Ray do not end; end them by hand and try again")
+        killed += len(victims)
+    return killed
+
+
+def _kill(pid: int, handle: int, mark: str) -> bool:
+    if not _carries(pid, mark):
+        return False
+    try:
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _still_there(victims: dict[int, int], patience_seconds: float) -> list[int]:
+    """Wait for the end of processes, ports and files included: a handle tells it after they are closed."""
     give_up = time.monotonic() + patience_seconds
-    while living := [pid for pid in marked(mark) if pid not in spare]:
-        if time.monotonic() > give_up:
-            raise OrphansError(
-                f"processes {sorted(living)} of an earlier Ray do not end; end them by hand and try again"
-            )
-        killed.update(pid for pid in living if _kill(pid, mark))
-        time.sleep(PAUSE_SECONDS)
-    return len(killed)
-
-
-def _kill(pid: int, mark: str) -> bool:
-    with _handle(pid) as handle:
-        if handle is None or not _carries(pid, mark):
-            return False
-        try:
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
-        except ProcessLookupError:
-            return False
-        return True
+    stuck: list[int] = []
+    for pid, handle in victims.items():
+        end = select.poll()
+        end.register(handle, select.POLLIN)
+        if not end.poll(max(0.0, give_up - time.monotonic()) * 1000):
+            stuck.append(pid)
+    return stuck
 
 
 @contextmanager

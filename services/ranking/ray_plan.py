@@ -9,7 +9,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +25,7 @@ LoadScorer = Callable[[Bundle, int], Scorer]
 PORT_ATTEMPTS: Final = 50
 MESSAGE_HEADROOM: Final = 2
 """Messages up to this many times the limit are read, so that the refusal can say why; gRPC itself cuts off the rest."""
+LOG_FILE_BYTES: Final = 8 * 1024 * 1024
 CONTROLLER_VARIABLES: Final = {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0"}
 REPLICA_VARIABLES: Final = {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_SERVE_ENABLE_DIRECT_INGRESS": "1"}
 """Direct ingress for replicas only: a controller that knows of it starts an HTTP and gRPC proxy that nobody calls."""
@@ -44,7 +45,7 @@ class ReplicaConfig:
 
     settings: RankingSettings
     process: ProcessSettings
-    token: str
+    token: str = field(repr=False)
     ports: tuple[int, ...]
     log_pipe: Path | None = None
     log_terminal: bool = False
@@ -100,7 +101,11 @@ def environment(plan: RayPlan, folder: RunFolder, inherited: Mapping[str, str]) 
     """
     settings = plan.replica.settings
     name, _, value = folder.mark.partition("=")
-    wanted = {"RAY_BACKEND_LOG_LEVEL": "error", "RAY_memory_monitor_refresh_ms": "0"}
+    wanted = {
+        "RAY_memory_monitor_refresh_ms": "0",  # on a full machine the kernel chooses whom to end, not Ray
+        "RAY_ROTATION_MAX_BYTES": str(LOG_FILE_BYTES),
+        "RAY_ROTATION_BACKUP_COUNT": "1",
+    }
     needed = {
         name: value,
         "SPT_NOENV": "1",  # Ray's process titles would else overwrite the environment, and with it the mark

@@ -44,15 +44,15 @@ def main() -> None:
         threading.Thread(target=forward, args=(pipe, sys.stderr.fileno()), daemon=True).start()
     try:
         broken = _start(plan)
-        report(event="deployed")
+        report(state="deployed")
         while not orders.stop.wait(POLL_SECONDS) and not (reason := broken()):
             pass
         if orders.stop.is_set():
             _drain(plan)
         else:
-            report(event="broken", reason=reason)
+            report(state="broken", reason=reason)
     except Exception as error:  # noqa: BLE001 - whatever it was, the parent is told and Ray ends
-        report(event="broken", reason=f"{type(error).__name__}: {error}")
+        report(state="broken", reason=f"{type(error).__name__}: {error}")
     _end(1)
 
 
@@ -136,8 +136,8 @@ def _deploy(plan: RayPlan) -> None:
 
     from services.ranking.deployment import build, grpc_options, quiet_logs  # noqa: PLC0415 - imports Ray
 
-    serve.start(proxy_location="Disabled", grpc_options=grpc_options(), logging_config=quiet_logs())
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    serve.start(proxy_location="Disabled", grpc_options=grpc_options(), logging_config=quiet_logs())
     serve.run(build(plan.replica), name=APPLICATION, route_prefix=None)
 
 

@@ -41,24 +41,28 @@ class RunFolder:
         if len(os.fsencode(own)) <= LONGEST_ROOT_BYTES:
             return own
         digest = hashlib.sha256(os.fsencode(own)).hexdigest()[:8]
-        return Path(tempfile.gettempdir()) / f"winnow-{os.getuid()}-{digest}"
+        return Path(tempfile.gettempdir()) / f"winnow-{os.getuid()}-{digest}" / "ray"
 
     def make_ray_dir(self) -> Path:
-        """An empty folder for Ray that nobody else can enter.
+        """An empty folder for Ray. Ray lets everybody into it, so the one around it is closed to all others.
 
         Raises:
-            ConfigError: it cannot be made.
+            ConfigError: it cannot be made, or belongs to somebody else.
         """
         self.remove_ray_dir()
+        around = self.ray_dir.parent
         try:
-            self.ray_dir.mkdir(mode=0o700, parents=True)
+            around.mkdir(mode=0o700, exist_ok=True)
+            around.chmod(0o700)
+            self.ray_dir.mkdir()
         except OSError as error:
             raise ConfigError(f"{self.ray_dir}: Ray's temporary folder cannot be made: {error}") from error
         return self.ray_dir
 
     def remove_ray_dir(self) -> None:
         """Take away what Ray left."""
-        shutil.rmtree(self.ray_dir, ignore_errors=True)
+        around = self.ray_dir.parent
+        shutil.rmtree(self.ray_dir if around == self.path else around, ignore_errors=True)
 
     def write_pid(self, pid: int) -> None:
         """Note which process supervises Ray, for operators and for the message of a second start."""
@@ -84,7 +88,7 @@ def open_run_folder(path: Path) -> Iterator[RunFolder]:
         ConfigError: it cannot be written, or another process owns it.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (path / "ray.lock").open("a+")
     except OSError as error:
         raise ConfigError(f"{path}: this folder must be writable: {error}; set WINNOW_DATA_DIR") from error

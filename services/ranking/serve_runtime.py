@@ -58,7 +58,7 @@ class RayServe:
     """
 
     addresses: tuple[str, ...]
-    token: str
+    token: str = field(repr=False)
     readiness: Readiness = field(default_factory=Readiness)
 
     @property

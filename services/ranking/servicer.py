@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Final
 
+import grpc
 import numpy as np
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from winnow.v1.ranking_service_pb2 import RankRequest, RankResponse
@@ -15,11 +17,13 @@ from shared.domain.provenance import Provenance, StageTiming
 from shared.domain.ranking import Candidates, RankingRequest
 from shared.kernel.clock import Clock
 from shared.kernel.context import annotate, request_id
-from shared.kernel.errors import ErrorReason, FieldViolation, ServiceError, invalid_fields
+from shared.kernel.errors import FieldViolation, Reason, ServiceError, invalid_fields
 from shared.kernel.readiness import Readiness
 from shared.wire.ranking import ranking_request_from_proto, ranking_result_to_proto
 
-FINITE_COLUMNS = ("ages_days", "popularity", "trend", "retrieval_scores", "neighbour_scores")
+UNKNOWN_SERVICE: Final = Reason("UNKNOWN_SERVICE", grpc.StatusCode.NOT_FOUND)
+"""The health protocol asks for this code; https://github.com/grpc/grpc/blob/master/doc/health-checking.md."""
+FINITE_COLUMNS: Final = ("ages_days", "popularity", "trend", "retrieval_scores", "neighbour_scores")
 
 
 class RankingServicer:
@@ -46,7 +50,7 @@ class RankingServicer:
         """Whether a bundle is loaded, for the server as a whole and for its one service."""
         service = decode(HealthCheckRequest, raw).service
         if service not in {"", RANK.service}:
-            raise ServiceError(ErrorReason.NOT_INSTALLED, f"{service[:128]!r} is not served here, {RANK.service} is")
+            raise ServiceError(UNKNOWN_SERVICE, f"{service[:128]!r} is not served here, {RANK.service} is")
         serving = HealthCheckResponse.SERVING if self._readiness.ready else HealthCheckResponse.NOT_SERVING
         return HealthCheckResponse(status=serving)
 
