@@ -1,5 +1,27 @@
-"""The feature service alone: `python -m services.feature`."""
+"""Runs the feature service alone: `python -m services.feature`."""
 
-from services.feature.alone import main
+from __future__ import annotations
 
-main()
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from services.feature.app import FeatureApp, open_feature
+from services.feature.settings import FeatureSettings
+from shared.clients.feedback import GrpcFeedback
+from shared.kernel.client import open_channel
+from shared.kernel.clock import Clock
+from shared.kernel.hosting import run_service
+
+
+@asynccontextmanager
+async def open_alone(settings: FeatureSettings, clock: Clock) -> AsyncIterator[FeatureApp]:
+    """The service on the log of a feedback service elsewhere."""
+    async with (
+        open_channel(settings.feedback_address) as channel,
+        open_feature(settings, clock, GrpcFeedback(channel)) as app,
+    ):
+        yield app
+
+
+if __name__ == "__main__":
+    run_service("feature", FeatureSettings, open_alone)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +11,7 @@ from winnow.v1.feature_service_pb2 import DESCRIPTOR
 from winnow.v1.feature_service_pb2_grpc import add_FeatureServiceServicer_to_server
 
 from services.feature.catalogue import Catalogue
+from services.feature.dump import dump
 from services.feature.features import ProjectedFeatures
 from services.feature.memory_store import MemoryFeatureStore
 from services.feature.paging import PageTokens
@@ -34,10 +35,17 @@ SERVICE_NAME = DESCRIPTOR.services_by_name["FeatureService"].full_name
 
 @dataclass(frozen=True)
 class FeatureApp:
-    """The running service: to be hosted, and to be called in the same process."""
+    """The running service.
+
+    Attributes:
+        hosted: for a server.
+        features: for other services in the same process.
+        dump: stores what waits and gives the whole state as canonical bytes.
+    """
 
     hosted: Hosted
     features: Features
+    dump: Callable[[], Awaitable[bytes]]
 
 
 @asynccontextmanager
@@ -62,7 +70,7 @@ async def open_feature(settings: FeatureSettings, clock: Clock, feedback: Feedba
         )
         servicer = FeatureServicer(features, settings.wait_limit_ms)
         register = partial(add_FeatureServiceServicer_to_server, servicer)
-        yield FeatureApp(Hosted((SERVICE_NAME,), register, readiness), features)
+        yield FeatureApp(Hosted((SERVICE_NAME,), register, readiness), features, partial(_dump, writer))
 
 
 async def load_projection(store: FeatureStore, cached_events: int) -> Projection:
@@ -77,6 +85,11 @@ async def _open_store(settings: FeatureSettings, stack: AsyncExitStack) -> Featu
     if settings.store == "memory":
         return MemoryFeatureStore()
     return await stack.enter_async_context(open_sqlite_store(settings.data_dir / "feature" / "features.db"))
+
+
+async def _dump(writer: Writer) -> bytes:
+    await writer.flush()
+    return await dump(writer.projection.stored, writer.projection.catalogue, writer.store)
 
 
 def _writer(settings: FeatureSettings, store: FeatureStore, projection: Projection) -> Writer:

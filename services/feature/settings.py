@@ -6,14 +6,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from shared.kernel.config import ServiceSettings
+from shared.kernel.hosting import ListeningSettings
 
 
-class FeatureSettings(ServiceSettings, prefix="FEATURE"):
+class FeatureSettings(ListeningSettings, prefix="FEATURE"):
     """Where the feature service listens, which log it follows and where it keeps what it learned."""
 
     address: str = Field("127.0.0.1:50053", description="host:port that the service listens on")
-    metrics_port: int = Field(51053, ge=0, le=65535, description="port of the Prometheus endpoint when it runs alone")
+    metrics_port: int = Field(51053, ge=0, le=65535, description="port of Prometheus metrics; 0 takes a free one")
     feedback_address: str = Field("127.0.0.1:50055", description="host:port of the feedback service")
     store: Literal["sqlite", "memory"] = Field(
         "sqlite", description="where state is kept: sqlite, or memory, which replays the log at each start"

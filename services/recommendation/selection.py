@@ -28,6 +28,9 @@ CREATOR_RULE, CATEGORY_RULE, CAP_RULE = "diversity-creator", "diversity-category
 GREEDY_DEPTH = 50
 """Entries that are chosen one by one; a larger page is chosen so as a whole."""
 
+NOTHING = 1e-12
+"""A value nearer to 0 is 0, so that no factor between two values ever overflows."""
+
 _NEGATIVE, _SUNK, _OVER_CAP = 2, 4, 1  # tiers: the lowest goes first, whatever the value
 
 Floats = npt.NDArray[np.float64]
@@ -36,10 +39,11 @@ Integers = npt.NDArray[np.int64]
 
 def order(candidates: Candidates, scores: Scores, surface: Surface, page_size: int) -> Order:
     """All candidates, best first. Ties keep the order of the merge."""
-    tiers = np.where(scores.sunk, _SUNK, np.where(scores.values < 0, _NEGATIVE, 0))  # (N,)
+    values = np.where(np.abs(scores.values) < NOTHING, 0.0, scores.values)  # (N,)
+    tiers = np.where(scores.sunk, _SUNK, np.where(values < 0, _NEGATIVE, 0))  # (N,)
     if not candidates.creator_ids or not _repeats_matter(surface):
-        return Order(_sorted(tiers, scores.values), scores.values)
-    return _Selection(scores.values, tiers, _rules(candidates, surface)).order(max(page_size, GREEDY_DEPTH))
+        return Order(_sorted(tiers, values), values)
+    return _Selection(values, tiers, _rules(candidates, surface)).order(max(page_size, GREEDY_DEPTH))
 
 
 def _repeats_matter(surface: Surface) -> bool:

@@ -17,7 +17,7 @@ from typing import Final
 import grpc
 from grpc import StatusCode
 
-from shared.kernel.errors import ErrorReason, ServiceError
+from shared.kernel.errors import ErrorReason, NoTimeLeft, ServiceError
 from shared.kernel.telemetry import BREAKER_OPEN
 
 SICK: Final = frozenset({StatusCode.UNAVAILABLE, StatusCode.INTERNAL, StatusCode.UNKNOWN, StatusCode.DATA_LOSS})
@@ -67,11 +67,8 @@ class CircuitBreaker:
         self._enter()
         try:
             yield
-        except (grpc.RpcError, ServiceError, TimeoutError) as error:
+        except BaseException as error:
             self._learn(_code(error))
-            raise
-        except BaseException:  # cancelled, or a fault of ours: says nothing about the dependency
-            self._give_up_trial()
             raise
         self._learn(StatusCode.OK)
 
@@ -88,7 +85,11 @@ class CircuitBreaker:
             )
         self.state = BreakerState.HALF_OPEN
 
-    def _learn(self, code: StatusCode) -> None:
+    def _learn(self, code: StatusCode | None) -> None:
+        if code is None:
+            if self.state is BreakerState.HALF_OPEN:
+                self._turn(BreakerState.OPEN)
+            return
         self._timeouts = self._timeouts + 1 if code is StatusCode.DEADLINE_EXCEEDED else 0
         failed = code in SICK or self._timeouts > 0
         self._failures = self._failures + 1 if failed else 0
@@ -98,10 +99,6 @@ class CircuitBreaker:
         elif not failed:
             self._turn(BreakerState.CLOSED)
 
-    def _give_up_trial(self) -> None:
-        if self.state is BreakerState.HALF_OPEN:
-            self._turn(BreakerState.OPEN)
-
     def _turn(self, state: BreakerState) -> None:
         if state is BreakerState.OPEN and self.state is not BreakerState.OPEN:
             self._opened_ms = self._clock()
@@ -109,9 +106,16 @@ class CircuitBreaker:
         BREAKER_OPEN.labels(self._dependency).set(state is BreakerState.OPEN)
 
 
-def _code(error: BaseException) -> StatusCode:
-    if isinstance(error, ServiceError):
-        return error.code
-    if isinstance(error, grpc.aio.AioRpcError):
-        return error.code()
-    return StatusCode.DEADLINE_EXCEEDED if isinstance(error, TimeoutError) else StatusCode.UNKNOWN
+def _code(error: BaseException) -> StatusCode | None:
+    """What the end of a call says about the dependency; None: nothing, as the caller gave up or failed by itself."""
+    match error:
+        case NoTimeLeft():
+            return None
+        case ServiceError():
+            return error.code
+        case grpc.aio.AioRpcError():
+            return error.code()
+        case TimeoutError():
+            return StatusCode.DEADLINE_EXCEEDED
+        case _:
+            return None

@@ -17,6 +17,7 @@ from opentelemetry.trace import Span
 
 from shared.kernel import tracing
 from shared.kernel.context import remaining_ms, request_id
+from shared.kernel.errors import NoTimeLeft
 from shared.kernel.telemetry import MetadataKey
 
 FIRST_RECONNECT_MS: Final = 100
@@ -112,11 +113,14 @@ class _RequestChannel(grpc.aio.Channel):
 
         def call(*request: Any, timeout: float | None = None, metadata: Any = None, **options: Any) -> Any:
             asked_ms = own_timeout_ms if timeout is None else timeout * 1000
+            timeout_s = _timeout_s(asked_ms, margin_ms)
+            if timeout_s == 0:
+                raise NoTimeLeft(name)
             span, headers = tracing.start_client_span(name)
             if current := request_id():
                 headers[MetadataKey.REQUEST_ID.value] = current
             sent = (*(metadata or ()), *headers.items())
-            started = start(*request, timeout=_timeout_s(asked_ms, margin_ms), metadata=sent, **options)
+            started = start(*request, timeout=timeout_s, metadata=sent, **options)
             if span.is_recording():
                 self._end_with(started, span)
             return started

@@ -7,7 +7,7 @@ Every error that leaves a service is a canonical code plus exactly one `ErrorInf
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import grpc
@@ -36,12 +36,13 @@ class Reason:
     Attributes:
         name: Value of the proto enum without its prefix.
         code: Canonical status code.
-        retry_after_ms: When to try again, where it differs from `RETRY_AFTER_MS`. Sent with retriable codes only.
+        retry_after_ms: When to try again, where it differs from `RETRY_AFTER_MS`. Sent with retriable codes only; no
+            part of the reason's identity, so a reason read from a peer equals ours.
     """
 
     name: str
     code: StatusCode
-    retry_after_ms: int | None = None
+    retry_after_ms: int | None = field(default=None, compare=False)
 
 
 class ErrorReason:
@@ -111,6 +112,14 @@ class ServiceError(Exception):
         if self.code not in RETRIABLE:
             return None
         return self._retry_after_ms or self.reason.retry_after_ms or RETRY_AFTER_MS
+
+
+class NoTimeLeft(grpc.aio.AioRpcError):
+    """A call that was not made, because the deadline of the request that needs it is over; else like any time-out."""
+
+    def __init__(self, method: str) -> None:
+        nothing = grpc.aio.Metadata()
+        super().__init__(StatusCode.DEADLINE_EXCEEDED, nothing, nothing, details=f"no time left to call {method}")
 
 
 def invalid_fields(violations: Iterable[FieldViolation]) -> ServiceError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -51,7 +52,9 @@ class ServerOptions:
     Attributes:
         limits: What one request may ask.
         reflection: Whether tools may ask which methods there are.
-        drain_grace_ms: Time that requests in flight get to end when the server stops.
+        lame_duck_ms: Time for which a stopping server says NOT_SERVING and still answers, so that load balancers turn
+            away first; longer than their interval of asking.
+        drain_grace_ms: Time that requests in flight get to end after that.
         keepalive_ms: Silence after which the server asks whether a caller is still there.
         keepalive_timeout_ms: Time that the caller has to say so.
         min_ping_interval_ms: Callers that ask more often are cut off.
@@ -60,6 +63,7 @@ class ServerOptions:
 
     limits: RequestLimits = field(default_factory=RequestLimits)
     reflection: bool = True
+    lame_duck_ms: int = 0
     drain_grace_ms: int = 10_000
     keepalive_ms: int = 60_000
     keepalive_timeout_ms: int = 10_000
@@ -101,7 +105,7 @@ class GrpcServer:
         await self._tell_health()
         await self._watching.__aenter__()
         for each in self._hosted:
-            self._watching.start(f"health of {each.service_names[0]}", partial(self._follow, each.readiness))
+            self._watching.start(f"health of {', '.join(each.service_names)}", partial(self._follow, each.readiness))
         await self._server.start()
         log.info("server.started", address=self.address, services=self._service_names())
         return self
@@ -112,6 +116,7 @@ class GrpcServer:
         await self._watching.__aexit__(None, None, None)
         await self._health.enter_graceful_shutdown()
         log.info("server.draining", address=self.address)
+        await asyncio.sleep(self._options.lame_duck_ms / 1000)
         self._admission.drain()
         await self._server.stop(self._options.drain_grace_ms / 1000)
         log.info("server.stopped", address=self.address)

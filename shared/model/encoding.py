@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,9 @@ import numpy.typing as npt
 from shared.domain.events import EventType
 from shared.domain.history import History
 from shared.domain.vocabulary import Vocabulary
+from shared.model.bundle import Bundle, write_arrays
 
+SCALE_FILE = "values.safetensors"
 TYPES = 16
 """Event types with an embedding of their own; codes of a later release count as UNSPECIFIED."""
 VALUE_BINS = 8
@@ -103,3 +106,13 @@ def pack_histories(
     values = np.concatenate([history.values for history in recent])
     times = np.concatenate([history.times_ms for history in recent])
     return PackedHistories(offsets, np.concatenate(rows), scale.codes(kinds, values), gap_bins(times, offsets))
+
+
+def save_scale(scale: ValueScale, folder: Path) -> None:
+    """Write the scale of event values into a bundle's folder."""
+    write_arrays(folder / SCALE_FILE, {"edges": scale.edges})
+
+
+def load_scale(bundle: Bundle) -> ValueScale:
+    """Read what `save_scale` wrote."""
+    return ValueScale(bundle.arrays(SCALE_FILE)["edges"])

@@ -14,18 +14,27 @@ from shared.wire.times import time_from_proto, time_to_proto
 
 def event_to_proto(event: Event) -> event_pb2.Event:
     """One event as a message."""
-    return event_pb2.Event(
-        event_id=event.event_id,
-        user_id=event.user_id,
-        item_id=event.item_id,
-        event_type=event.event_type,  # type: ignore[arg-type]  # an open enum: numbers of the future pass through
-        value=event.value,
-        event_time=time_to_proto(event.event_time_ms),
-        recommendation_id=event.recommendation_id,
-        session_id=event.session_id,
-        surface=event.surface,
-        target_id=event.target_id,
-    )
+    message = event_pb2.Event()
+    fill_event(message, event)
+    return message
+
+
+def fill_event(message: event_pb2.Event, event: Event) -> None:
+    """Write an event into an empty message, which may be part of another one: half the price of copying it there."""
+    message.event_id = event.event_id
+    message.user_id = event.user_id
+    message.item_id = event.item_id
+    message.event_type = event.event_type  # type: ignore[assignment]  # an open enum: numbers of the future pass through
+    if event.value is not None:
+        message.value = event.value
+    if event.event_time_ms:
+        seconds, rest = divmod(event.event_time_ms, 1000)
+        message.event_time.seconds = seconds
+        message.event_time.nanos = rest * 1_000_000
+    message.recommendation_id = event.recommendation_id
+    message.session_id = event.session_id
+    message.surface = event.surface
+    message.target_id = event.target_id
 
 
 def event_from_proto(message: event_pb2.Event) -> Event:

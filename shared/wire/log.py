@@ -12,7 +12,7 @@ from shared.domain.events import Event
 from shared.domain.items import Item, User
 from shared.domain.slates import ServedSlate
 from shared.domain.watermark import Watermark
-from shared.wire.events import event_from_proto, event_to_proto
+from shared.wire.events import event_from_proto, fill_event
 from shared.wire.items import item_from_proto, item_to_proto, user_from_proto, user_to_proto
 from shared.wire.slates import slate_from_proto, slate_to_proto
 from shared.wire.times import time_from_proto, time_to_proto
@@ -22,7 +22,7 @@ def fact_to_proto(fact: Fact) -> log_pb2.LogRecord:
     """A record that holds the fact only: its place in the log is not known yet."""
     match fact:
         case Event():
-            return log_pb2.LogRecord(event=event_to_proto(fact))
+            return _event_record(fact)
         case ServedSlate():
             return log_pb2.LogRecord(slate=slate_to_proto(fact))
         case Item():
@@ -72,6 +72,13 @@ def record_from_proto(message: log_pb2.LogRecord) -> LogRecord:
         subject=message.subject,
         fact=fact_from_proto(message),
     )
+
+
+def _event_record(event: Event) -> log_pb2.LogRecord:
+    message = log_pb2.LogRecord()
+    message.event.SetInParent()  # an event of defaults only is still one
+    fill_event(message.event, event)
+    return message
 
 
 _READERS: dict[str, Callable[[log_pb2.LogRecord], Fact]] = {

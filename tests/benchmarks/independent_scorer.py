@@ -3,7 +3,7 @@
 
 usage: independent_scorer.py INTERACTIONS.csv[.gz] PREDICTIONS.tsv [--split test|val|time] [--cut 0.9] [--k 10]
 
-Prints one JSON object: users, hrK, ndcgK, coverageK, items, split. A malformed list is exit status 1 and names the fault.
+Prints one JSON object: users, hrK, ndcgK, coverageK, items, split. A malformed list is exit status 1.
 """
 
 from __future__ import annotations

@@ -59,6 +59,13 @@ async def calling(
         yield feedback_service_pb2_grpc.FeedbackServiceStub(channel)
 
 
+async def send_bytes(address: str, method: str, payload: bytes, timeout_s: float | None = None) -> bytes:
+    """One call without the kernel's channel, the contract's classes or a deadline, as any client could make it."""
+    async with grpc.aio.insecure_channel(address) as channel:
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{method}")
+        return await call(payload, timeout=timeout_s)
+
+
 @contextmanager
 def captured_logs(level: str = "info") -> Iterator[list[dict[str, Any]]]:
     """The log lines that were written inside, parsed when the block ends."""

@@ -59,11 +59,9 @@ class TrainingSet:
     def user_item_matrix(self) -> sparse.csr_array[Any, Any]:
         """(U, I) float32: 1 where a user had an item, however often."""
         sequences = self.sequences()
-        matrix = sparse.csr_array(
-            (np.ones(len(sequences.flat), np.float32), sequences.flat, sequences.offsets),
-            shape=(len(sequences), self.items_count),
-        )
-        matrix.sum_duplicates()
+        pairs = (sequences.row_of_each(), sequences.flat)
+        ones = np.ones(len(sequences.flat), np.float32)
+        matrix = sparse.coo_array((ones, pairs), shape=(len(sequences), self.items_count)).tocsr()
         matrix.data[:] = 1
         return matrix
 
@@ -108,8 +106,9 @@ def history_matrix(requests: Requests, decay: float = 1.0, *, repeats: bool = Fa
     weights[~np.isin(requests.event_types, _CONSUMING_CODES)] = 0
     if not repeats:
         weights[~_last_of_each(history)] = 0
-    matrix = sparse.csr_array((weights, history.flat, history.offsets), shape=(len(requests), len(requests.catalogue)))
-    matrix.sum_duplicates()
+    # By coordinates: a matrix made of these very arrays would sort the histories in place.
+    pairs = (history.row_of_each(), history.flat)
+    matrix = sparse.coo_array((weights, pairs), shape=(len(requests), len(requests.catalogue))).tocsr()
     matrix.eliminate_zeros()
     return matrix
 

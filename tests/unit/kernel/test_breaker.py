@@ -10,7 +10,7 @@ import pytest
 from grpc import StatusCode
 
 from shared.kernel.breaker import BreakerState, CircuitBreaker
-from shared.kernel.errors import ErrorReason, ServiceError
+from shared.kernel.errors import ErrorReason, NoTimeLeft, ServiceError
 
 
 class HandClock:
@@ -174,7 +174,10 @@ def test_a_late_failure_of_an_earlier_call_does_not_put_the_trial_off(
     assert state(breaker) is BreakerState.CLOSED
 
 
-def test_a_fault_of_the_callers_own_code_says_nothing_about_the_dependency(breaker: CircuitBreaker) -> None:
-    call(breaker, *[ValueError("ours")] * 5)
+@pytest.mark.parametrize("fault", [ValueError("ours"), NoTimeLeft("winnow.v1.RankingService/Rank")])
+def test_what_is_the_callers_own_fault_says_nothing_about_the_dependency(
+    breaker: CircuitBreaker, fault: Exception
+) -> None:
+    call(breaker, *[fault] * 5)
 
     assert state(breaker) is BreakerState.CLOSED

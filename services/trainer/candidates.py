@@ -1,0 +1,136 @@
+"""What the ranker chooses from, offline: the candidates that retrieval would have given at a moment of the past.
+
+The sources are those of serving: the retriever, the transition counter, and a few other items, which stand for the
+sources that give no score. A candidate that a source did not give has rank 0 there.
+Q requests, C candidates a request, N items, d width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from services.trainer.datasets_ragged import Ragged
+from shared.model.index import NONE, best_of
+from shared.model.transitions import TransitionTable
+
+Rows = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+_CHUNK = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """How many candidates each source gives."""
+
+    retrieved: int = 150
+    neighbours: int = 50
+    others: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateLists:
+    """The merged candidates of Q requests, padded.
+
+    Attributes:
+        rows: (Q, C) int64 distinct item rows, retrieved ones first in their order, -1 behind the end.
+        retrieval_scores, retrieval_ranks: (Q, C) of the retriever; rank from 1, 0 = not given.
+        neighbour_scores, neighbour_ranks: (Q, C) of the transition counter.
+    """
+
+    rows: Rows
+    retrieval_scores: Floats
+    retrieval_ranks: npt.NDArray[np.int32]
+    neighbour_scores: Floats
+    neighbour_ranks: npt.NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, requests: Rows | npt.NDArray[np.bool_]) -> CandidateLists:
+        """Some of the requests."""
+        return CandidateLists(
+            self.rows[requests],
+            self.retrieval_scores[requests],
+            self.retrieval_ranks[requests],
+            self.neighbour_scores[requests],
+            self.neighbour_ranks[requests],
+        )
+
+
+class CandidateFinder:
+    """Finds candidates by exact search: in training the index's own loss of recall is no matter.
+
+    Args:
+        items: (N, d) unit vectors.
+        transitions: the counter.
+        allowed: (N,) items that may be candidates.
+        quotas: of the sources.
+    """
+
+    def __init__(
+        self, items: Floats, transitions: TransitionTable, allowed: npt.NDArray[np.bool_], quotas: Quotas
+    ) -> None:
+        self._items, self._transitions, self._allowed, self._quotas = items, transitions, allowed, quotas
+
+    def find(self, users: Floats, histories: Ragged, seen: Ragged, rng: np.random.Generator) -> CandidateLists:
+        """The candidates of Q requests.
+
+        Args:
+            users: (Q, d) unit user vectors.
+            histories: item rows of each history, oldest first.
+            seen: item rows that may not come again.
+            rng: draws the other items.
+        """
+        parts = []
+        for start in range(0, len(users), _CHUNK):
+            stop = min(start + _CHUNK, len(users))
+            part = self._find(users[start:stop], histories.rows(start, stop), seen.rows(start, stop), rng)
+            parts.append(part)
+        return CandidateLists(*(np.concatenate([getattr(part, name) for part in parts])
+                                for name in CandidateLists.__dataclass_fields__))  # fmt: skip
+
+    def _find(self, users: Floats, histories: Ragged, seen: Ragged, rng: np.random.Generator) -> CandidateLists:
+        blocked = np.broadcast_to(~self._allowed, (len(users), len(self._allowed))).copy()
+        blocked[seen.row_of_each(), seen.flat] = True
+        scores = np.where(blocked, -np.inf, users @ self._items.T)  # (Q, N)
+        kept = min(self._quotas.retrieved, scores.shape[1])
+        rows = np.argpartition(-scores, kept - 1, axis=1)[:, :kept].astype(np.int64)
+        best = np.take_along_axis(scores, rows, axis=1).astype(np.float32)
+        retrieved = best_of(np.where(np.isfinite(best), rows, NONE), best, kept)
+        width = sum((self._quotas.retrieved, self._quotas.neighbours, self._quotas.others))
+        merged = _empty(len(users), width)
+        for request in range(len(users)):
+            near, near_scores = self._transitions.scored(histories[request])
+            free = ~blocked[request, near]
+            neighbours = best_of(near[free][None], near_scores[free][None], self._quotas.neighbours)
+            others = rng.integers(0, scores.shape[1], self._quotas.others)
+            others = others[~blocked[request, others]]
+            sources = (retrieved.rows[request], retrieved.scores[request], neighbours.rows[0], neighbours.scores[0])
+            _merge(merged, request, sources, others)
+        return merged
+
+
+def _empty(requests: int, width: int) -> CandidateLists:
+    floats = [np.zeros((requests, width), np.float32) for _ in range(2)]
+    ranks = [np.zeros((requests, width), np.int32) for _ in range(2)]
+    return CandidateLists(np.full((requests, width), NONE, np.int64), floats[0], ranks[0], floats[1], ranks[1])
+
+
+def _merge(out: CandidateLists, request: int, sources: tuple[Rows, Floats, Rows, Floats], others: Rows) -> None:
+    rows, scores, near, near_scores = sources
+    rows, scores = rows[rows != NONE], scores[rows != NONE]
+    near, near_scores = near[near != NONE], near_scores[near != NONE]
+    known, first = np.unique(np.concatenate([rows, near, others]), return_index=True)
+    every = known[np.argsort(first)]  # in order of first mention
+    place = np.empty(len(known), np.int64)
+    place[np.argsort(first)] = np.arange(len(known))
+    out.rows[request, : len(every)] = every
+    out.retrieval_scores[request, : len(rows)] = scores
+    out.retrieval_ranks[request, : len(rows)] = np.arange(1, len(rows) + 1)
+    at = place[np.searchsorted(known, near)]
+    out.neighbour_scores[request, at] = near_scores
+    out.neighbour_ranks[request, at] = np.arange(1, len(near) + 1)

@@ -1,0 +1,118 @@
+"""A data set as the networks read it: every user's events behind one another, cut into windows.
+
+U users, E events, W windows, T events of the windows of a batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from services.trainer.datasets import Interactions
+from shared.domain.events import CONSUMING, EventType
+from shared.model.encoding import PackedHistories, ValueScale, gap_bins
+
+Rows = npt.NDArray[np.int64]
+
+TARGETS = np.array(sorted(CONSUMING - {EventType.DISLIKE}), np.int64)
+"""What the models learn to foretell: being shown, hidden or disliked is history, not a wish."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSequences:
+    """Events grouped by user, oldest first inside a user.
+
+    Attributes:
+        offsets: (U + 1,) int64.
+        events: (E,) index of each in the interactions.
+        item_rows, event_codes, gap_bins: (E,) int64, see `encoding`.
+        is_target: (E,) whether the models learn to foretell it.
+    """
+
+    offsets: Rows
+    events: Rows
+    item_rows: Rows
+    event_codes: Rows
+    gap_bins: Rows
+    is_target: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, interactions: Interactions, scale: ValueScale) -> TrainingSequences:
+        """Group and encode all events."""
+        users = interactions.by_user()
+        order = users.order
+        times_ms = np.round(interactions.times_s[order] * 1000).astype(np.int64)
+        types = interactions.event_types[order].astype(np.int64)
+        return cls(
+            offsets=users.offsets,
+            events=order,
+            item_rows=interactions.item_rows[order].astype(np.int64),
+            event_codes=scale.codes(types, interactions.values[order]),
+            gap_bins=gap_bins(times_ms, users.offsets),
+            is_target=np.isin(types, TARGETS),
+        )
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def packed(self, starts: Rows, stops: Rows) -> PackedHistories:
+        """The events `starts[i]:stops[i]` as histories, one behind the other."""
+        lengths = stops - starts
+        offsets = np.concatenate(([0], np.cumsum(lengths)))
+        places = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+        return PackedHistories(offsets, self.item_rows[places], self.event_codes[places], self.gap_bins[places])
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Stretches of users' sequences: window i holds events `starts[i]:stops[i]` of the sequences.
+
+    Attributes:
+        starts, stops: (W,) int64.
+        begins: (W,) whether the window begins where its user begins.
+    """
+
+    starts: Rows
+    stops: Rows
+    begins: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def take(self, chosen: Rows) -> Windows:
+        """Some of them."""
+        return Windows(self.starts[chosen], self.stops[chosen], self.begins[chosen])
+
+
+def cut_windows(offsets: Rows, limit: int, rng: np.random.Generator) -> Windows:
+    """Cut every user's events into windows of at most `limit`; long users are cut elsewhere each time.
+
+    Every event is in exactly one window. Users without events have none.
+    """
+    lengths = np.diff(offsets)
+    # A long user's first cut is at random, the rest follow at full length: all cuts are equally likely over epochs.
+    heads = np.where(lengths <= limit, lengths, rng.integers(1, limit + 1, len(lengths)))
+    counts = np.where(lengths > 0, 1 + -(-(lengths - heads) // limit), 0)
+    users = np.repeat(np.arange(len(lengths)), counts)
+    number = np.arange(len(users)) - np.repeat(np.cumsum(counts) - counts, counts)
+    starts = offsets[users] + np.where(number == 0, 0, heads[users] + (number - 1) * limit)
+    stops = np.minimum(offsets[users] + heads[users] + number * limit, offsets[users + 1])
+    return Windows(starts, stops, number == 0)
+
+
+def batches_by_length(lengths: Rows, tokens: int, rng: np.random.Generator) -> list[Rows]:
+    """Indexes in batches of similar lengths, at most `tokens` tokens each, in random order.
+
+    Lengths are shuffled a little before they are sorted, so that neighbours change from epoch to epoch.
+    """
+    order = np.argsort(lengths * (1 + 0.1 * rng.random(len(lengths))), kind="stable")
+    ends = np.cumsum(lengths[order])
+    batches, start = [], 0
+    while start < len(order):
+        before = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + tokens, side="right")))
+        batches.append(order[start:stop])
+        start = stop
+    return [batches[place] for place in rng.permutation(len(batches))]

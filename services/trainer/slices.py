@@ -1,0 +1,82 @@
+"""The time slice: the latest events of each user teach the ranker, everything before them the retriever it learns on.
+
+A retriever scores what it was fitted on far too well. A ranker that learns from such candidates trusts the retrieval
+score blindly and is worse than no ranker; so no event may serve both, and each request lies behind all that the slice's
+retriever saw of its user.
+U users, E events.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from services.trainer.sequences import TrainingSequences
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class SliceSettings:
+    """How many of a user's latest events are kept for the ranker.
+
+    Attributes:
+        share: of the user's events.
+        most: of any user.
+        least_history: events that must remain before the first of them.
+    """
+
+    share: float = 0.2
+    most: int = 10
+    least_history: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Which events of the sequences are for whom.
+
+    Attributes:
+        ends: (U,) place in the sequences of the first event that the slice's retriever may not see.
+        asked: places in the sequences of the events that the ranker learns from, ascending.
+    """
+
+    ends: Rows
+    asked: Rows
+
+    def for_retriever(self, sequences: TrainingSequences) -> npt.NDArray[np.bool_]:
+        """(E,) mask over the sequences: what the slice's retriever may be fitted on."""
+        users = np.repeat(np.arange(len(sequences)), np.diff(sequences.offsets))
+        return np.arange(len(users)) < self.ends[users]
+
+
+def cut_slice(sequences: TrainingSequences, settings: SliceSettings) -> Slice:
+    """Keep the latest events of each user for the ranker."""
+    lengths = np.diff(sequences.offsets)
+    kept = np.clip(np.maximum((lengths * settings.share).astype(np.int64), 1), 0, settings.most)
+    kept = np.minimum(kept, np.maximum(lengths - settings.least_history, 0))
+    ends = sequences.offsets[1:] - kept
+    users = np.repeat(np.arange(len(sequences)), lengths)
+    behind = np.arange(len(users)) >= ends[users]
+    return Slice(ends, np.flatnonzero(behind & sequences.is_target))
+
+
+def requests_at(sequences: TrainingSequences, asked: Rows, limit: int) -> tuple[Rows, Rows, Rows, Rows]:
+    """Histories and requests for events to be foretold.
+
+    Args:
+        sequences: all events that may be read.
+        asked: (Q,) places of the events to be foretold, ascending.
+        limit: longest history.
+
+    Returns:
+        starts, stops of a history per user with requests, (W,); and (Q,) its number and the events before the request.
+    """
+    users = np.searchsorted(sequences.offsets, asked, side="right") - 1
+    who, first, window = np.unique(users, return_index=True, return_inverse=True)
+    last = np.append(first[1:], len(asked)) - 1
+    stops = asked[last]
+    starts = np.maximum(sequences.offsets[who], stops - limit)
+    starts = np.minimum(starts, asked[first])  # a request far back sees what there is
+    return starts, stops, window.astype(np.int64), asked - starts[window]

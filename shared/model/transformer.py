@@ -1,0 +1,160 @@
+"""The Transformer of retriever and ranker: causal over a history; candidates see the history and themselves.
+
+Tokens of all users lie packed one behind the other, so that no product is spent on padding; only inside the attention
+are they laid out by user. A causal, right-padded layout needs no mask: what a real query may see is always real.
+Pre-norm blocks and GELU as in GPT-2; positions enter as a learned bias per head on the distance in events (after T5,
+Raffel et al. 2020, section 2.1), so a history of any length, cut anywhere, means the same.
+
+B users, T tokens of all users, L longest history, P requests a user, C candidates a request, d width, H heads,
+D = d / H.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+DISTANCES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the packed tokens of a batch stand.
+
+    Attributes:
+        users: (T,) user of each token.
+        places: (T,) position of each token in its history, from 0.
+        lengths: (B,) tokens of each user.
+        longest: L, at least 1.
+    """
+
+    users: Tensor
+    places: Tensor
+    lengths: Tensor
+    longest: int
+
+    @classmethod
+    def of(cls, lengths: Tensor) -> Layout:
+        """The layout of histories of these lengths, (B,)."""
+        users = torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
+        starts = torch.cumsum(lengths, 0) - lengths
+        places = torch.arange(len(users), device=lengths.device) - starts[users]
+        return cls(users, places, lengths, max(1, int(lengths.max())) if len(lengths) else 1)
+
+    def padded(self, packed: Tensor) -> Tensor:
+        """(T, …) → (B, L, …), zero behind the end of each history."""
+        out = packed.new_zeros(len(self.lengths), self.longest, *packed.shape[1:])
+        out[self.users, self.places] = packed
+        return out
+
+    def packed(self, padded: Tensor) -> Tensor:
+        """(B, L, …) → (T, …)."""
+        return padded[self.users, self.places]
+
+
+def distance_bins(distances: Tensor) -> Tensor:
+    """Distances in events → bins below `DISTANCES`: exact up to 15, then logarithmic (31 from about 240 on)."""
+    far = 16 + 4 * torch.log2(distances.clamp(min=16) / 16)
+    return torch.where(distances < 16, distances, far.long()).clamp(0, DISTANCES - 1)
+
+
+class Attention(nn.Module):
+    """Multi-head attention with a bias on distance.
+
+    Args:
+        width: d.
+        heads: H.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} is not a multiple of {heads} heads")
+        self.heads = heads
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.distance = nn.Parameter(torch.zeros(heads, DISTANCES))
+
+    def project(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(…, d) → queries, keys and values, each (…, H, D)."""
+        q, k, v = self.query_key_value(tokens).unflatten(-1, (3, self.heads, -1)).unbind(-3)
+        return q, k, v
+
+    def causal(self, tokens: Tensor, layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
+        """Each token attends to itself and to earlier ones of its user.
+
+        Args:
+            tokens: (T, d).
+            layout: where they stand.
+
+        Returns:
+            (T, d) output, and the keys and values laid out by user, (B, H, L, D), for candidates to attend to.
+        """
+        q, k, v = (layout.padded(part).transpose(1, 2) for part in self.project(tokens))  # (B, H, L, D)
+        steps = torch.arange(layout.longest, device=tokens.device)
+        distances = steps[:, None] - steps[None, :]  # (L, L)
+        bias = self.distance[:, distance_bins(distances.clamp(min=0))]  # (H, L, L)
+        bias = bias.masked_fill(distances < 0, -torch.inf)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None])  # (B, H, L, D)
+        return self.out(layout.packed(mixed.transpose(1, 2)).flatten(-2)), k, v
+
+    def candidate(self, tokens: Tensor, keys: Tensor, values: Tensor, distances: Tensor) -> Tensor:
+        """Each candidate attends to its user's history and to itself, never to another candidate.
+
+        Args:
+            tokens: (B, P, C, d) candidates of the P requests of each user.
+            keys: (B, H, L, D) of the history.
+            values: (B, H, L, D).
+            distances: (B, P, L) events between candidate and history token; below 1 = may not be seen.
+
+        Returns:
+            (B, P, C, d).
+        """
+        q, k, v = self.project(tokens)  # (B, P, C, H, D)
+        scale = q.shape[-1] ** -0.5
+        bias = self.distance[:, distance_bins(distances.clamp(min=0))]  # (H, B, P, L)
+        bias = bias.masked_fill(distances < 1, -torch.inf).permute(1, 2, 0, 3)  # (B, P, H, L)
+        seen = torch.einsum("bpchd,bhld->bphcl", q, keys) * scale + bias[:, :, :, None]
+        own = (q * k).sum(-1).transpose(2, 3)[..., None] * scale + self.distance[:, :1, None]  # (B, P, H, C, 1)
+        weights = torch.cat([seen, own], dim=-1).softmax(dim=-1)  # (B, P, H, C, L + 1)
+        mixed = torch.einsum("bphcl,bhld->bpchd", weights[..., :-1], values)
+        mixed = mixed + weights[..., -1].transpose(2, 3)[..., None] * v  # (B, P, C, H, D)
+        out: Tensor = self.out(mixed.flatten(-2))
+        return out
+
+
+class Block(nn.Module):
+    """Attention and a feed-forward layer, each behind a norm and beside a residual.
+
+    Args:
+        width: d.
+        heads: H.
+        dropout: of both residual branches.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.forward_norm = nn.LayerNorm(width)
+        self.forward_layer = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(4 * width, width)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def history(self, tokens: Tensor, layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
+        """(T, d) → (T, d), with the keys and values that candidates attend to."""
+        mixed, keys, values = self.attention.causal(self.attention_norm(tokens), layout)
+        return self._forward(tokens + self.dropout(mixed)), keys, values
+
+    def candidates(self, tokens: Tensor, keys: Tensor, values: Tensor, distances: Tensor) -> Tensor:
+        """(B, P, C, d) → (B, P, C, d), see `Attention.candidate`."""
+        mixed = self.attention.candidate(self.attention_norm(tokens), keys, values, distances)
+        return self._forward(tokens + self.dropout(mixed))
+
+    def _forward(self, tokens: Tensor) -> Tensor:
+        out: Tensor = tokens + self.dropout(self.forward_layer(self.forward_norm(tokens)))
+        return out

@@ -1,0 +1,99 @@
+"""What leaves a process for its operators: metrics and traces."""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.request
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from shared.kernel.config import ConfigError
+from shared.kernel.telemetry import DEGRADED, Label, counter, gauge, histogram, serve_metrics
+from shared.kernel.tracing import configure_tracing
+from tests.integration.kernel_servers import UNARY, Context, Request, Response, calling, serving
+
+ASKED = Request(recommendation_id="r-1")
+
+
+def scrape(port: int) -> str:
+    """What Prometheus would read."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        return str(answer.read().decode())
+
+
+async def test_metrics_are_served_where_prometheus_asks() -> None:
+    with serve_metrics("127.0.0.1", 0) as port:
+        async with serving() as address, calling(address) as stub:
+            await stub.GetSlate(ASKED)
+        DEGRADED.labels("rank", "timeout").inc()
+        text = await asyncio.to_thread(scrape, port)
+
+    assert f'winnow_rpc_handled_total{{code="OK",method="{UNARY}"}}' in text
+    assert f'winnow_rpc_seconds_bucket{{code="OK",le="0.001",method="{UNARY}"}}' in text
+    assert 'winnow_degraded_total{reason="timeout",stage="rank"}' in text
+
+
+def test_a_service_declares_metrics_of_its_own_in_the_same_namespace() -> None:
+    counter("lamps_switched", "Times a lamp was switched.", [Label.REASON]).labels("dark").inc(2)
+    gauge("lamp_volts", "What the lamp gets.").set(230)
+    histogram("lamp_seconds", "How long lamps burn.", buckets=(1, 10)).observe(5)
+
+    with serve_metrics("127.0.0.1", 0) as port:
+        text = scrape(port)
+
+    assert 'winnow_lamps_switched_total{reason="dark"} 2.0' in text
+    assert "winnow_lamp_volts 230.0" in text
+    assert 'winnow_lamp_seconds_bucket{le="10.0"} 1.0' in text
+
+
+def test_a_taken_metrics_port_is_named_with_the_remedy() -> None:
+    with (
+        serve_metrics("127.0.0.1", 0) as port,
+        pytest.raises(ConfigError, match=f"127.0.0.1:{port}.*free the port"),
+        serve_metrics("127.0.0.1", port),
+    ):
+        pytest.fail("two servers on one port")
+
+
+async def test_a_trace_has_the_edge_from_service_to_service() -> None:
+    exporter = InMemorySpanExporter()
+    with configure_tracing("test", "", exporter=exporter):
+        async with serving() as inner_address, calling(inner_address) as inner_stub:
+
+            async def forward(request: Request, context: Context) -> Response:
+                return await inner_stub.GetSlate(request)
+
+            async with serving(GetSlate=forward) as address, calling(address) as stub:
+                await stub.GetSlate(ASKED, metadata=(("x-request-id", "r-7"),))
+
+    spans = exporter.get_finished_spans()
+    assert edge(spans) == ["CLIENT", "SERVER", "CLIENT", "SERVER"]
+    assert {
+        span.attributes["winnow.request_id"] for span in spans if span.attributes and span.kind.name == "SERVER"
+    } == {"r-7"}
+
+
+async def test_without_a_collector_nothing_is_sent_along() -> None:
+    seen = []
+
+    async def answer(request: Request, context: Context) -> Response:
+        seen.append(dict(context.invocation_metadata() or ()))
+        return Response()
+
+    with configure_tracing("test", ""):
+        async with serving(GetSlate=answer) as address, calling(address) as stub:
+            await stub.GetSlate(ASKED)
+
+    assert "traceparent" not in seen[0]
+
+
+def edge(spans: tuple[ReadableSpan, ...]) -> list[str]:
+    """The kinds of the spans of one trace, from the root down."""
+    by_parent = {span.parent.span_id if span.parent else None: span for span in spans}
+    kinds, parent = [], None
+    while span := by_parent.get(parent):
+        kinds.append(span.kind.name)
+        parent = span.context.span_id if span.context else None
+    return kinds
