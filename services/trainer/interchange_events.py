@@ -98,7 +98,8 @@ def _encode_types(column: pa.Array) -> npt.NDArray[np.int8]:
 
 
 def _values_fit(values: NumberColumn) -> npt.NDArray[np.bool_]:
-    too_large = np.abs(np.nan_to_num(values.numbers)) > float(np.finfo(np.float32).max)
+    with np.errstate(over="ignore"):
+        too_large = np.isinf(values.numbers.astype(np.float32))
     return ~values.malformed & ~too_large
 
 

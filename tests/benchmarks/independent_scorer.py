@@ -37,7 +37,7 @@ class Question(NamedTuple):
 
 def rows_of(path: Path) -> list[Row]:
     opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8", newline="") as lines:  # type: ignore[operator]  # both open text
+    with opener(path, "rt", encoding="utf-8", newline="") as lines:
         table = csv.DictReader(lines)
         return sorted(
             Row(float(line["timestamp"]), place, line["user_id"], line["item_id"]) for place, line in enumerate(table)

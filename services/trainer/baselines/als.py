@@ -36,13 +36,18 @@ class AlsSettings:
         penalty: regularisation, times (events + unobserved · opposite rows).
     """
 
-    factors: int = 64
+    factors: int = 128
     unobserved: float = 0.1
-    penalty: float = 0.003
+    penalty: float = 0.01
 
 
-GRID = tuple(AlsSettings(unobserved=unobserved, penalty=penalty)
-             for unobserved in (0.01, 0.1) for penalty in (0.003, 0.03))  # fmt: skip
+GRID = (
+    AlsSettings(unobserved=0.01, penalty=0.01),
+    AlsSettings(unobserved=0.03, penalty=0.003),
+    AlsSettings(unobserved=0.1, penalty=0.01),
+    AlsSettings(unobserved=0.3, penalty=0.01),
+)
+"""From sparse purchases (first) to dense ratings (last)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,7 @@ def test_progress_counts_every_user() -> None:
 
 
 def test_slices_part_the_users_by_history_target_and_day() -> None:
-    rows = [("new", "a", 0), ("new", "b", 1), ("new", "c", 2)]
+    rows = [("new", "a", 0.0), ("new", "b", 1.0), ("new", "c", 2.0)]
     rows += [("old", item, place * DAY_S) for place, item in enumerate("abcdefg")]
     split = leave_one_out(dataset_of(rows))
 

@@ -19,6 +19,7 @@ from services.trainer.interchange_events import RawEvents
 from services.trainer.interchange_writing import Form, write_folder
 from shared.domain.events import EventType
 from shared.domain.items import ContentVector, Item, User
+from tests.unit.trainer.data_worlds import dataset_of
 
 FORMS: tuple[Form, ...] = get_args(Form)
 
@@ -93,11 +94,7 @@ def test_export_and_import_give_the_same_data_set(form: Form, data: Dataset) -> 
 
 
 def test_the_same_data_give_the_same_bytes(tmp_path: Path) -> None:
-    data = assemble(
-        RawEvents(["u"], ["i"], *(np.zeros(1, d) for d in (np.int32, np.int32, np.int8, np.float32, np.float64))),
-        [], [], "one",
-    )  # fmt: skip
-    data = replace(data, interactions=replace(data.interactions, event_types=np.ones(1, np.int8)))
+    data = dataset_of([("u", "i", 1.0), ("u", "j", 2.5)])
 
     first = [path.read_bytes() for path in write_folder(data, tmp_path / "a", "text-gz")]
     second = [path.read_bytes() for path in write_folder(data, tmp_path / "b", "text-gz")]
