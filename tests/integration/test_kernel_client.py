@@ -125,7 +125,7 @@ async def test_a_stream_has_no_time_limit_of_its_own() -> None:
 
 async def test_an_idempotent_call_is_repeated_while_the_service_is_unavailable() -> None:
     recorder = Recorder(failures=2)
-    options = ChannelOptions(timeout_ms=LONG_MS, idempotent_methods=(UNARY,), initial_backoff_ms=1)
+    options = ChannelOptions(timeout_ms=LONG_MS, idempotent_methods=(UNARY,), initial_backoff_ms=5)
     async with serving(GetSlate=recorder.answer) as address, calling(address, options) as stub:
         assert await stub.GetSlate(ASKED) == Response()
 
@@ -134,7 +134,7 @@ async def test_an_idempotent_call_is_repeated_while_the_service_is_unavailable()
 
 async def test_an_idempotent_call_is_given_up_after_its_attempts_and_the_reason_is_told() -> None:
     recorder = Recorder(failures=9)
-    options = ChannelOptions(timeout_ms=LONG_MS, idempotent_methods=(UNARY,), initial_backoff_ms=1, max_attempts=2)
+    options = ChannelOptions(timeout_ms=LONG_MS, idempotent_methods=(UNARY,), initial_backoff_ms=5, max_attempts=2)
     async with serving(GetSlate=recorder.answer) as address, calling(address, options) as stub:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await stub.GetSlate(ASKED)
@@ -155,7 +155,7 @@ async def test_a_call_that_was_not_named_idempotent_is_made_once() -> None:
 
 async def test_other_errors_are_never_repeated() -> None:
     recorder = Recorder(failures=1, error=ServiceError(ErrorReason.STORAGE_FULL, "the disk is full"))
-    options = ChannelOptions(timeout_ms=LONG_MS, idempotent_methods=(UNARY,), initial_backoff_ms=1)
+    options = ChannelOptions(timeout_ms=LONG_MS, idempotent_methods=(UNARY,), initial_backoff_ms=5)
     async with serving(GetSlate=recorder.answer) as address, calling(address, options) as stub:
         with pytest.raises(grpc.aio.AioRpcError):
             await stub.GetSlate(ASKED)
@@ -187,3 +187,8 @@ async def test_many_calls_share_one_channel() -> None:
         await asyncio.gather(*(stub.GetSlate(ASKED) for _ in range(50)))
 
     assert len(peers) == 1
+
+
+def test_a_wait_so_short_that_grpc_would_never_repeat_is_refused() -> None:
+    with pytest.raises(ValueError, match="initial_backoff_ms is 1; the least is 5"):
+        ChannelOptions(initial_backoff_ms=1)
