@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 from pathlib import Path
 from typing import Final
 
 CHUNK_BYTES: Final = 1 << 16
+LIMIT_CHARACTERS: Final = 1 << 20
+"""Lines beyond this are dropped, never waited for, while the reader does not keep up."""
+PAUSE_SECONDS: Final = 0.05
+"""Lines of this time go together: a system call and two switches of process for each line cost a tenth of a request."""
 
 
 class LogPipe(io.TextIOBase):
-    """The end that a replica writes to. Lines are dropped, never waited for, while the reader does not keep up.
+    """The end that a replica writes to.
 
     Args:
         path: a named pipe.
@@ -25,14 +30,23 @@ class LogPipe(io.TextIOBase):
     def __init__(self, path: Path, *, terminal: bool) -> None:
         super().__init__()
         self._terminal = terminal
-        self._pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)  # for reading, too: opens without a reader
+        self._lines: list[str] = []
+        self._characters = 0
+        self._lock = threading.Lock()
+        self._written = threading.Event()
+        self._closing = threading.Event()
+        self._pipe = os.open(path, os.O_RDWR)  # for reading, too: opens, and stays open, without a reader
+        self._sender = threading.Thread(target=self._send, name="logs", daemon=True)
+        self._sender.start()
 
     def write(self, text: str) -> int:
-        """Send the text as it is."""
-        try:
-            os.write(self._pipe, text.encode())
-        except BlockingIOError:
-            return 0
+        """Take the text to be sent soon."""
+        with self._lock:
+            if self._characters > LIMIT_CHARACTERS:
+                return 0
+            self._lines.append(text)
+            self._characters += len(text)
+        self._written.set()
         return len(text)
 
     def isatty(self) -> bool:
@@ -40,10 +54,22 @@ class LogPipe(io.TextIOBase):
         return self._terminal
 
     def close(self) -> None:
-        """Let go of the pipe."""
+        """Send what is left, unless nobody reads it, and let go of the pipe."""
         if not self.closed:
-            os.close(self._pipe)
+            self._closing.set()
+            self._written.set()
+            self._sender.join(timeout=1.0)
         super().close()
+
+    def _send(self) -> None:
+        while not self._closing.is_set():
+            self._written.wait()
+            self._closing.wait(PAUSE_SECONDS)
+            self._written.clear()
+            with self._lock:
+                lines, self._lines, self._characters = self._lines, [], 0
+            os.write(self._pipe, "".join(lines).encode())
+        os.close(self._pipe)
 
 
 def make_log_pipe(path: Path) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
@@ -57,11 +57,18 @@ class _Waiting:
 
 
 class ScoringQueue:
-    """Scores requests in arrival order. `run` must run beside it."""
+    """Scores requests in arrival order. `run` must run beside it.
 
-    def __init__(self, executor: Executor, limits: QueueLimits) -> None:
+    Args:
+        executor: forward passes run in it.
+        limits: what may wait and what goes together.
+        now: seconds on a scale that only grows.
+    """
+
+    def __init__(self, executor: Executor, limits: QueueLimits, now: Callable[[], float] = time.monotonic) -> None:
         self._executor = executor
         self._limits = limits
+        self.now = now
         self._waiting: deque[_Waiting] = deque()
         self._waiting_candidates = 0
         self._arrived = asyncio.Event()
@@ -74,7 +81,7 @@ class ScoringQueue:
 
         Args:
             request: what to score.
-            arrived: when it came in, on the scale of `time.monotonic`; its budget runs from there.
+            arrived: when it came in, on the scale of `now`; its budget runs from there.
 
         Raises:
             ServiceError: NO_BUNDLE, OVERLOADED, or DEADLINE_EXCEEDED before the forward pass began.
@@ -103,7 +110,7 @@ class ScoringQueue:
             limit = str(self._limits.waiting_requests)
             message = f"{limit} requests already wait for the ranker; try again later or rank fewer candidates"
             raise ServiceError(ErrorReason.OVERLOADED, message, metadata={"limit": limit})
-        if time.monotonic() + self._waiting_candidates * self._seconds_per_candidate >= deadline:
+        if self.now() + self._waiting_candidates * self._seconds_per_candidate >= deadline:
             raise _too_late(request)
 
     def _next_batch(self) -> list[_Waiting]:
@@ -117,7 +124,7 @@ class ScoringQueue:
             self._waiting_candidates -= size
             if waiting.answer.done():  # its caller went away
                 continue
-            if time.monotonic() >= waiting.deadline:
+            if self.now() >= waiting.deadline:
                 waiting.answer.set_exception(_too_late(waiting.request))
                 continue
             batch.append(waiting)
@@ -127,14 +134,14 @@ class ScoringQueue:
     async def _score(self, batch: list[_Waiting]) -> None:
         assert self.scorer is not None, "a scorer is replaced, never taken away"  # noqa: S101 - for the type checker
         requests = [waiting.request for waiting in batch]
-        began = time.monotonic()
+        began = self.now()
         work = asyncio.get_running_loop().run_in_executor(self._executor, self.scorer.score, requests)
         (results,) = await asyncio.gather(work, return_exceptions=True)
         if isinstance(results, BaseException):  # each waiting call tells it, and the queue goes on
             for waiting in batch:
                 _fail(waiting, results)
             return
-        forward = time.monotonic() - began
+        forward = self.now() - began
         self._learn(requests, forward)
         for waiting, result in zip(batch, results, strict=True):
             if not waiting.answer.done():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Final
 
@@ -36,7 +35,7 @@ class RankingServicer:
 
     async def rank(self, raw: bytes) -> RankResponse:
         """Score candidates."""
-        arrived = time.monotonic()
+        arrived = self._queue.now()
         request = self._domain(decode(RankRequest, raw))
         scored = await self._queue.score(request, arrived)
         annotate(candidates=len(request.candidates), version=scored.result.model_version)
