@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from services.recommendation.app import RecommendationApp, open_recommendation
 from services.recommendation.settings import RecommendationSettings
@@ -25,7 +26,7 @@ async def open_alone(settings: RecommendationSettings, clock: Clock) -> AsyncIte
         open_channel(settings.feedback_address, options) as feedback,
         open_channel(settings.feature_address, options) as features,
         open_channel(settings.candidate_generation_address, options) as candidates,
-        open_channel(settings.ranking_address, options) as ranking,
+        open_channel(settings.ranking_address, replace(options, keepalive_ms=0)) as ranking,
         open_recommendation(
             settings,
             clock,

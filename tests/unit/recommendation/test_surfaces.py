@@ -1,0 +1,98 @@
+"""Surfaces' files: validated, hashed, with an error that names file and field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.recommendation.settings import RecommendationSettings
+from services.recommendation.surfaces import SurfaceError, load_surfaces
+from shared.domain.events import EventType
+from shared.kernel.config import ConfigError
+from tests.unit.recommendation.front import World, opened
+
+
+def folder(path: Path, **files: str) -> Path:
+    """A folder with these surfaces."""
+    for name, text in files.items():
+        (path / f"{name}.yaml").write_text(text)
+    return path
+
+
+def test_every_kind_of_action_has_a_weight_on_the_packaged_surfaces() -> None:
+    surfaces = load_surfaces()
+
+    for name in ("default", "plain"):
+        weights = surfaces.named(name).weights_of(tuple(kind for kind in EventType if kind > EventType.IMPRESSION))
+        assert 0.0 not in weights
+    assert surfaces.named("plain").weights == surfaces.named("default").weights
+
+
+def test_what_the_user_would_regret_is_negative() -> None:
+    weights = load_surfaces().named("default").weights
+
+    assert {label for label, weight in weights.items() if weight < 0} == {"dislike", "hide"}
+
+
+def test_an_unknown_surface_gets_the_defaults_configuration() -> None:
+    surfaces = load_surfaces()
+
+    assert surfaces.named("nobody-made-this") is surfaces.named("default")
+    assert surfaces.named("") is surfaces.named("default")
+
+
+def test_weights_go_by_the_rankers_actions() -> None:
+    surface = load_surfaces().named("default")
+
+    assert surface.weights_of((EventType.HIDE, EventType.IMPRESSION, EventType.LIKE, 99)) == (-20, 0.0, 5, 0.0)
+
+
+def test_the_version_changes_with_any_value_and_only_then(tmp_path: Path) -> None:
+    one = load_surfaces(folder(tmp_path, default="weights: {click: 1}")).version
+    same = load_surfaces(folder(tmp_path, default="# a comment\nweights: {click: 1.0}")).version
+    other = load_surfaces(folder(tmp_path, default="weights: {click: 2}")).version
+
+    assert one == same
+    assert one != other
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("weights: {clik: 1}", "unknown event type 'clik'"),
+        ("weights: {click: .inf}", "finite"),
+        ("weights: {click: .nan}", "finite"),
+        ("weights: {hide: -1}", "no action has a positive weight"),
+        ("weights: {click: 1}\nranked_candidates: 0", "ranked_candidates"),
+        ("weights: {click: 1}\ndiversity: {creator_decay: 1.5}", "diversity.creator_decay"),
+        ("weights: {click: 1}\ncaps: {per_author: 2}", "caps.per_author"),
+        ("weight: {click: 1}", "weights: Field required"),
+        ("weights: [", "cannot be read as YAML"),
+        ("just text", "valid dictionary"),
+    ],
+)
+def test_a_mistake_is_told_with_its_file_and_its_field(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(SurfaceError) as raised:
+        load_surfaces(folder(tmp_path, default=text))
+
+    assert told in str(raised.value)
+    assert str(tmp_path / "default.yaml") in str(raised.value)
+
+
+def test_a_folder_without_a_default_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SurfaceError, match=r"no default\.yaml .*found: feed"):
+        load_surfaces(folder(tmp_path, feed="weights: {click: 1}"))
+
+
+async def test_a_wrong_surface_stops_the_start_and_says_which_setting_points_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="WINNOW_RECOMMENDATION_SURFACES_DIR"):
+        async with opened(World(), surfaces_dir=tmp_path):
+            pass
+
+
+def test_settings_have_the_documented_defaults() -> None:
+    settings = RecommendationSettings(_env_file=None)
+
+    assert settings.address == "127.0.0.1:50051"
+    assert settings.page_token_secret is None
