@@ -1,0 +1,198 @@
+"""The second stage of a training: the ranker, on moments of the past with candidates that were not in-sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from services.trainer import metrics
+from services.trainer.calibration import calibrated
+from services.trainer.candidates import CandidateFinder, CandidateLists
+from services.trainer.datasets import DatasetError
+from services.trainer.datasets_ragged import Ragged
+from services.trainer.evaluation import batches
+from services.trainer.fitting import FitSettings, fit
+from services.trainer.progress import Progress
+from services.trainer.ranking_examples import Moments, Requests, known_features
+from services.trainer.ranking_training import Examples, RankingTask
+from services.trainer.retrieval_stage import Encoded
+from services.trainer.settings import TrainingSettings
+from services.trainer.slices import Slice, requests_at
+from services.trainer.two_stage import Retrieval, ranked, vectors_at
+from shared.domain.events import EventType
+from shared.model.index import best_of
+from shared.model.knowledge import Scaler
+from shared.model.ranker import Calibration, RankerModel, RankerParts, new_ranker
+
+Rows = npt.NDArray[np.int64]
+Features = npt.NDArray[np.float16]
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """The validation requests with their candidates, found once: who ranks them better?
+
+    Attributes:
+        asked, lists, features: of the served retriever.
+        targets, kinds: what happened.
+    """
+
+    asked: Requests
+    lists: CandidateLists
+    features: Features
+    targets: Rows
+    kinds: Rows
+
+    @classmethod
+    def of(cls, data: Encoded, served: Retrieval, moments: Moments, settings: TrainingSettings) -> Judge:
+        """Ask the served retriever."""
+        split = data.validation
+        (requests,) = batches(split, len(split))
+        asked, lists = served.find(requests, settings.serving_quotas)
+        kinds = split.interactions.event_types[split.target_events].astype(np.int64)
+        features = known_features(asked, lists, served.knowledge, moments)
+        return cls(asked, lists, features, split.target_items.astype(np.int64), kinds)
+
+    def ndcg(self, model: RankerModel) -> float:
+        """NDCG@10 of a ranker's order by its first head."""
+        logits = self.logits(model)[..., 0]
+        found = best_of(self.lists.rows, logits, 10).rows.astype(np.int32)
+        ranks = metrics.ranks_of(found, self.targets.astype(np.int32))
+        return float(metrics.discounted_gains(ranks, 10).mean())
+
+    def logits(self, model: RankerModel) -> npt.NDArray[np.float32]:
+        """(Q, C, A)."""
+        return ranked(RankerModel(model.parts), self.asked, self.lists, self.features)
+
+
+class RankingStage:
+    """Fits the ranker.
+
+    Args:
+        data: encoded.
+        cut: which events are the ranker's.
+        moments: the catalogue's counters at any moment.
+        settings: of the training.
+        progress: is told.
+    """
+
+    def __init__(
+        self, data: Encoded, cut: Slice, moments: Moments, settings: TrainingSettings, progress: Progress
+    ) -> None:
+        self._data, self._cut, self._moments = data, cut, moments
+        self._settings, self._progress = settings, progress
+        self._sequences = data.sequences(data.train)
+
+    def fit(self, sliced: Retrieval, served: Retrieval) -> RankerModel:
+        """Fit on candidates of the retriever that has not seen the slice; stop and calibrate by those of the served.
+
+        Raises:
+            DatasetError: no outcome is among the candidates.
+        """
+        asked, lists, outcomes = self._examined(sliced)
+        features = known_features(asked, lists, sliced.knowledge, self._moments)
+        scaler = Scaler.fit(features[lists.rows >= 0].astype(np.float32))
+        model = self._new_model(sliced, served, scaler, asked)
+        examples = self._examples(model, asked, lists, features, outcomes)
+        judge = Judge.of(self._data, served, self._moments, self._settings)
+        task = RankingTask(
+            model.parts.network, self._data.table, examples, self._settings.ranking, lambda: judge.ndcg(model)
+        )
+        how = FitSettings(
+            "ranker", self._settings.seed + 2, self._settings.ranker_learning_rate,
+            max_epochs=self._settings.epochs.ranker, patience=self._settings.epochs.patience, average=0.99,
+        )  # fmt: skip
+        fit(task, how, None, self._progress)
+        return self._calibrated(model, judge)
+
+    def _examined(self, sliced: Retrieval) -> tuple[Requests, CandidateLists, Rows]:
+        """The slice's requests whose outcome is among the candidates, and its place there."""
+        asked = self._requests()
+        users = np.searchsorted(self._sequences.offsets, self._cut.asked, side="right") - 1
+        first = self._sequences.offsets[users]
+        histories = Ragged.from_slices(self._sequences.item_rows, first, self._cut.asked - first)
+        finder = CandidateFinder(
+            sliced.knowledge.vectors, sliced.knowledge.transitions, self._data.validation.catalogue,
+            self._settings.quotas,
+        )  # fmt: skip
+        rng = np.random.default_rng(self._settings.seed)
+        lists = finder.find(vectors_at(sliced.model, asked), histories, histories, rng)
+        found = lists.rows == asked.targets[:, None]
+        kept = found.any(axis=1)
+        if not kept.any():
+            raise DatasetError(f"{self._data.dataset.name} is too small: no outcome is among the candidates")
+        return asked.take(kept), lists.take(kept), found[kept].argmax(axis=1).astype(np.int64)
+
+    def _requests(self) -> Requests:
+        sequences, train, asked = self._sequences, self._data.train, self._cut.asked
+        starts, stops, window, places = requests_at(sequences, asked, self._settings.shape.history_limit)
+        packed = sequences.packed(starts, stops)
+        events = sequences.events[self._history_places()]
+        return Requests(
+            histories=packed,
+            times_ms=np.round(train.times_s[events] * 1000).astype(np.int64),
+            window=window,
+            places=places,
+            times_s=train.times_s[sequences.events[np.maximum(asked - 1, 0)]],
+            targets=sequences.item_rows[asked],
+            kinds=train.event_types[sequences.events[asked]].astype(np.int64),
+        )
+
+    def _history_places(self) -> Rows:
+        """(T,) places in the sequences of the histories' events."""
+        limit = self._settings.shape.history_limit
+        starts, stops, _, _ = requests_at(self._sequences, self._cut.asked, limit)
+        offsets = np.concatenate(([0], np.cumsum(stops - starts)))
+        return np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], stops - starts)
+
+    def _new_model(self, sliced: Retrieval, served: Retrieval, scaler: Scaler, asked: Requests) -> RankerModel:
+        """The ranker begins as the retriever: same towers, heads at zero."""
+        torch.manual_seed(self._settings.seed + 2)
+        data, source = self._data, sliced.model.network
+        actions = tuple(int(kind) for kind in np.unique(asked.kinds))
+        network = new_ranker(self._settings.shape, data.encoding, len(data.dataset.items), len(actions))
+        for mine, theirs in (
+            (network.tower, source.tower),
+            (network.encoder, source.encoder),
+            (network.out, source.out),
+        ):
+            mine.load_state_dict(theirs.state_dict())
+        ratings = self._ratings(np.arange(len(data.train)))
+        known = ratings[np.isfinite(ratings)]
+        mean, spread = (float(known.mean()), float(known.std())) if len(known) else (0.0, 0.0)
+        ones = np.ones(len(actions), np.float32)
+        parts = RankerParts(
+            network=network, vocabulary=data.dataset.items, encoding=data.encoding, table=data.table, scale=data.scale,
+            knowledge=served.knowledge, calibration=Calibration(scaler, ones, 0 * ones, mean, spread), actions=actions,
+        )  # fmt: skip
+        return RankerModel(parts)
+
+    def _examples(
+        self, model: RankerModel, asked: Requests, lists: CandidateLists, features: Features, outcomes: Rows
+    ) -> Examples:
+        calibration = model.parts.calibration
+        values = self._ratings(self._sequences.events[self._history_places()])
+        return Examples(
+            requests=asked,
+            lists=lists,
+            features=calibration.scaler.scaled(features.astype(np.float32)).astype(np.float16),
+            outcomes=outcomes,
+            actions=np.searchsorted(model.actions, asked.kinds).astype(np.int64),
+            values=((values - calibration.value_mean) / (calibration.value_spread or 1.0)).astype(np.float32),
+        )
+
+    def _ratings(self, events: Rows) -> npt.NDArray[np.float32]:
+        """(n,) values of ratings, NaN for other events: seconds of dwell are on another scale."""
+        train = self._data.train
+        return np.where(train.event_types[events] == EventType.RATING, train.values[events], np.nan).astype(np.float32)
+
+    def _calibrated(self, model: RankerModel, judge: Judge) -> RankerModel:
+        actions = np.array(model.actions)
+        place = np.minimum(np.searchsorted(actions, judge.kinds), len(actions) - 1)
+        heads = np.where(actions[place] == judge.kinds, place, -1)
+        scales, offsets = calibrated(judge.logits(model), judge.lists.rows, judge.targets, heads)
+        calibration = replace(model.parts.calibration, scales=scales, offsets=offsets)
+        return RankerModel(replace(model.parts, calibration=calibration))

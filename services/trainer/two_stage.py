@@ -1,0 +1,178 @@
+"""Retrieval and ranking together, offline, as they are served: a `Recommender` for validation, test and evaluation.
+
+S users of a batch, C candidates of a list.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from services.trainer import evaluation
+from services.trainer.candidates import CandidateFinder, CandidateLists, Quotas
+from services.trainer.datasets_ragged import Ragged
+from services.trainer.evaluation_ranking import blocked_items, top_items
+from services.trainer.ranking_examples import Moments, Requests, known_features
+from shared.model.encoding import PackedHistories, gap_bins
+from shared.model.index import best_of
+from shared.model.knowledge import KnowledgeSource
+from shared.model.ranker import RankerModel
+from shared.model.retriever import HistoryInputs, RetrieverModel
+
+Stage = Literal["retrieval", "two-stage"]
+Floats = npt.NDArray[np.float32]
+_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """The first stage: vectors and the transition counter.
+
+    Attributes:
+        model: the retriever.
+        knowledge: what the ranker's features are computed from; its vectors are the retriever's.
+    """
+
+    model: RetrieverModel
+    knowledge: KnowledgeSource
+
+    def find(self, requests: evaluation.Requests, quotas: Quotas) -> tuple[Requests, CandidateLists]:
+        """The candidates of a batch of users as serving would find them."""
+        asked = as_requests(requests, self.model)
+        finder = CandidateFinder(self.knowledge.vectors, self.knowledge.transitions, requests.catalogue, quotas)
+        histories = Ragged(requests.histories.flat.astype(np.int64), requests.histories.offsets)
+        users = user_vectors(self.model, asked.histories)
+        return asked, finder.find(users, histories, requests.seen, np.random.default_rng(0))
+
+
+@dataclass(frozen=True, slots=True)
+class TwoStage:
+    """Both stages. `stage` says whose order is given.
+
+    Attributes:
+        retrieval: the first stage.
+        ranker: the second.
+        moments: the catalogue's counters at any moment.
+        quotas: of the sources.
+    """
+
+    retrieval: Retrieval
+    ranker: RankerModel
+    moments: Moments
+    quotas: Quotas
+    stage: Stage = "two-stage"
+
+    @property
+    def name(self) -> str:
+        """For tables and files."""
+        return self.stage
+
+    def showing(self, stage: Stage) -> TwoStage:
+        """The same models, giving the order of another stage."""
+        return replace(self, stage=stage)
+
+    def recommend(self, requests: evaluation.Requests, k: int) -> npt.NDArray[np.int32]:
+        """(S, k) distinct unseen item rows, best first; -1 where there is no more."""
+        if self.stage == "retrieval":
+            return RetrievalOnly(self.retrieval.model).recommend(requests, k)
+        asked, lists = self.retrieval.find(requests, self.quotas)
+        logits = self.logits(asked, lists)[..., 0]
+        return best_of(lists.rows, logits, k).rows.astype(np.int32)
+
+    def logits(self, asked: Requests, lists: CandidateLists) -> Floats:
+        """(S, C, A) the ranker's logits, not calibrated."""
+        return ranked(self.ranker, asked, lists, known_features(asked, lists, self.retrieval.knowledge, self.moments))
+
+
+class RetrievalOnly:
+    """A retriever's own order as a `Recommender`, by exact search.
+
+    Args:
+        model: the retriever.
+    """
+
+    name = "retrieval"
+
+    def __init__(self, model: RetrieverModel) -> None:
+        self._model, self._items = model, model.catalogue_vectors()
+
+    def recommend(self, requests: evaluation.Requests, k: int) -> npt.NDArray[np.int32]:
+        """(S, k) distinct unseen item rows, best first."""
+        scores = user_vectors(self._model, as_requests(requests, self._model).histories) @ self._items.T
+        return top_items(scores, blocked_items(requests.seen, requests.catalogue), k)
+
+
+@torch.inference_mode()
+def user_vectors(model: RetrieverModel, histories: PackedHistories) -> Floats:
+    """(S, d) unit vectors, a few users at a time in order of length."""
+    out = np.empty((len(histories), model.network.settings.width), np.float32)
+    order = np.argsort(histories.lengths, kind="stable")
+    for start in range(0, len(order), 2 * _BATCH):
+        chosen = order[start : start + 2 * _BATCH]
+        inputs = HistoryInputs.of(some_histories(histories, chosen))
+        out[chosen] = model.packed_user_vectors(inputs, model.raw_items)
+    return out
+
+
+@torch.inference_mode()
+def vectors_at(model: RetrieverModel, asked: Requests) -> Floats:
+    """(Q, d) the user vector at each request's place: one pass over a history serves all its requests."""
+    out = np.empty((len(asked), model.network.settings.width), np.float32)
+    order = np.argsort(asked.histories.lengths, kind="stable")
+    for start in range(0, len(order), 2 * _BATCH):
+        chosen = order[start : start + 2 * _BATCH]
+        users, layout = model.network(HistoryInputs.of(some_histories(asked.histories, chosen)), model.raw_items)
+        number = np.full(len(asked.histories), -1)
+        number[chosen] = np.arange(len(chosen))
+        mine = np.flatnonzero(number[asked.window] >= 0)
+        firsts = (torch.cumsum(layout.lengths, 0) - layout.lengths).numpy()
+        out[mine] = users[torch.from_numpy(firsts[number[asked.window[mine]]] + asked.places[mine])].numpy()
+    return out
+
+
+@torch.inference_mode()
+def ranked(ranker: RankerModel, asked: Requests, lists: CandidateLists, features: npt.NDArray[np.float16]) -> Floats:
+    """(S, C, A) logits of one request a history, from unscaled features, a few users at a time in order of length."""
+    out = np.zeros((*lists.rows.shape, len(ranker.actions)), np.float32)
+    order = np.argsort(asked.histories.lengths, kind="stable")
+    for start in range(0, len(order), _BATCH):
+        chosen = order[start : start + _BATCH]
+        rows = lists.rows[chosen]
+        scaled = ranker.parts.calibration.scaler.scaled(features[chosen].astype(np.float32))
+        parts, _ = ranker.scored(some_histories(asked.histories, chosen), rows, ranker.raw_items(rows), scaled)
+        out[chosen] = parts.sum(-1)
+    return out
+
+
+def as_requests(requests: evaluation.Requests, model: RetrieverModel) -> Requests:
+    """A batch of the evaluation as the models read it: the latest events of each history, encoded."""
+    kept = requests.histories.place_from_end() < model.network.settings.history_limit
+    lengths = np.minimum(requests.histories.lengths, model.network.settings.history_limit)
+    offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+    times_ms = np.round(requests.event_times_s[kept] * 1000).astype(np.int64)
+    codes = model.scale.codes(requests.event_types[kept].astype(np.int64), requests.values[kept])
+    rows = requests.histories.flat[kept].astype(np.int64)
+    users = len(requests)
+    return Requests(
+        histories=PackedHistories(offsets, rows, codes, gap_bins(times_ms, offsets)),
+        times_ms=times_ms,
+        window=np.arange(users),
+        places=lengths.astype(np.int64),
+        times_s=requests.request_times_s,
+        targets=np.full(users, -1, np.int64),
+        kinds=np.zeros(users, np.int64),
+    )
+
+
+def some_histories(histories: PackedHistories, chosen: npt.NDArray[np.int64]) -> PackedHistories:
+    """Some of the histories, in the given order."""
+    lengths = histories.lengths[chosen]
+    offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+    places = np.arange(offsets[-1]) + np.repeat(histories.offsets[chosen] - offsets[:-1], lengths)
+    return PackedHistories(
+        offsets, histories.item_rows[places], histories.event_codes[places], histories.gap_bins[places]
+    )

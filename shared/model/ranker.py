@@ -1,0 +1,265 @@
+"""The ranker, for serving: from a user and candidates to calibrated probabilities, and to the parts that make them.
+
+The network stands in `ranker_network.py`, its external knowledge in `knowledge.py`. This joins them with what a bundle
+holds: the items, the scale of the features, the calibration. Several users are scored in one forward pass; each gets
+the scores it would get alone.
+
+B users, C candidates of the longest request, N of one, d width, K features, A actions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from shared.domain.ranking import RankingRequest, RankingResult, ScoreParts
+from shared.domain.vocabulary import UNKNOWN_ROW, Vocabulary
+from shared.model.bundle import Bundle, write_arrays
+from shared.model.encoding import PackedHistories, ValueScale, load_scale, pack_histories
+from shared.model.index import VECTORS_FILE
+from shared.model.item_tower import ItemEncoding, ItemTable, ItemTower, load_table
+from shared.model.knowledge import NAMES, CandidateArrays, KnowledgeSource, Scaler, Statistics
+from shared.model.ranker_network import PARTS, Queries, RankerNetwork, RankerSettings
+from shared.model.retriever import HistoryInputs, RetrieverSettings, item_vectors
+from shared.model.transitions import TransitionTable
+
+WEIGHTS_FILE = "ranker.safetensors"
+CALIBRATION_FILE = "calibration.safetensors"
+
+Floats = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What turns the network's numbers into probabilities and ratings.
+
+    Attributes:
+        scaler: of the knowledge features.
+        scales, offsets: (A,) probability = sigmoid(scale · logit + offset).
+        value_mean, value_spread: rating = mean + spread · the network's; spread 0 = the training data had no values.
+    """
+
+    scaler: Scaler
+    scales: Floats
+    offsets: Floats
+    value_mean: float
+    value_spread: float
+
+    @classmethod
+    def load(cls, bundle: Bundle) -> Calibration:
+        """Open that of a bundle."""
+        arrays = bundle.arrays(CALIBRATION_FILE)
+        mean, spread = arrays["values"].tolist()
+        return cls(Scaler(arrays["mean"], arrays["gain"]), arrays["scales"], arrays["offsets"], mean, spread)
+
+    def save(self, folder: Path) -> None:
+        """Write it into a bundle's folder."""
+        values = np.array([self.value_mean, self.value_spread], np.float32)
+        arrays = {"mean": self.scaler.mean, "gain": self.scaler.gain, "scales": self.scales, "offsets": self.offsets}
+        write_arrays(folder / CALIBRATION_FILE, {**arrays, "values": values})
+
+
+@dataclass(frozen=True, slots=True)
+class RankerParts:
+    """Everything that scoring reads.
+
+    Attributes:
+        network: in evaluation mode.
+        vocabulary, encoding, table: the items.
+        scale: of event values.
+        knowledge: external knowledge of the candidates.
+        calibration: of the outputs.
+        actions: (A,) `EventType` codes of the heads.
+    """
+
+    network: RankerNetwork
+    vocabulary: Vocabulary
+    encoding: ItemEncoding
+    table: ItemTable
+    scale: ValueScale
+    knowledge: KnowledgeSource
+    calibration: Calibration
+    actions: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What an answer says about the bundle behind it."""
+
+    version: str = ""
+    watermark: str = ""
+    keep_retrieval_order: bool = False
+
+
+class RankerModel:
+    """A trained ranker: no gradients, safe for concurrent reads.
+
+    Args:
+        parts: what scoring reads.
+        identity: of the bundle.
+    """
+
+    def __init__(self, parts: RankerParts, identity: Identity | None = None) -> None:
+        self.parts = parts
+        self.identity = identity or Identity()
+        self.actions = parts.actions
+        parts.network.eval()
+        self._raw = item_vectors(parts.network.tower, parts.table)  # (M, d)
+
+    @property
+    def version(self) -> str:
+        """The bundle's version."""
+        return self.identity.version
+
+    @property
+    def watermark(self) -> str:
+        """Log position up to which the training data goes; "" = not known."""
+        return self.identity.watermark
+
+    @classmethod
+    def load(cls, bundle: Bundle, threads: int = 1) -> RankerModel:
+        """Open that of a bundle; `threads` are those of torch in this process."""
+        torch.set_num_threads(threads)
+        encoding, table = ItemEncoding.load(bundle), load_table(bundle)
+        features, manifest = len(encoding.featurizer.names), bundle.manifest
+        encoder = RetrieverSettings.model_validate(manifest.ranker)
+        network = new_ranker(encoder, encoding, len(bundle.vocabulary), len(manifest.actions))
+        network.load_state_dict(load_file(bundle.file(WEIGHTS_FILE)))
+        vectors = bundle.arrays(VECTORS_FILE)["vectors"]
+        knowledge = KnowledgeSource.of(
+            TransitionTable.load(bundle), Statistics.load(bundle), vectors, table.bags, features
+        )
+        parts = RankerParts(
+            network=network,
+            vocabulary=bundle.vocabulary,
+            encoding=encoding,
+            table=table,
+            scale=load_scale(bundle),
+            knowledge=knowledge,
+            calibration=Calibration.load(bundle),
+            actions=manifest.actions,
+        )
+        return cls(parts, Identity(manifest.version, manifest.watermark, manifest.serve_order == "retrieval"))
+
+    def save(self, folder: Path) -> None:
+        """Write weights, calibration and statistics (items, encodings, transitions and index are the publisher's)."""
+        save_file(self.parts.network.state_dict(), folder / WEIGHTS_FILE)
+        self.parts.calibration.save(folder)
+        self.parts.knowledge.statistics.save(folder)
+
+    @torch.inference_mode()
+    def score(self, requests: Sequence[RankingRequest]) -> list[RankingResult]:
+        """One result a request, candidates in the request's order."""
+        if not requests:
+            return []
+        limit = self.parts.network.settings.encoder.history_limit
+        packed = pack_histories([each.history for each in requests], self.parts.vocabulary, self.parts.scale, limit)
+        rows = [self.parts.vocabulary.rows(each.candidates.item_ids) for each in requests]
+        width = max(len(each) for each in rows)
+        id_rows = np.stack([np.pad(each, (0, width - len(each)), constant_values=UNKNOWN_ROW) for each in rows])
+        raw = torch.stack([_padded(self._items(*pair), width) for pair in zip(requests, rows, strict=True)])
+        features = np.stack(
+            [
+                _padded_rows(self._knowledge(request, packed, number, rows[number]), width)
+                for number, request in enumerate(requests)
+            ]
+        )
+        logits, ratings = self.scored(packed, id_rows, raw, features)
+        return [self._result(request, logits[number], ratings[number]) for number, request in enumerate(requests)]
+
+    def scored(self, packed: PackedHistories, id_rows: Rows, raw: Tensor, features: Floats) -> tuple[Floats, Floats]:
+        """(B, C, A, parts) logits by part and (B, C) ratings, from arrays.
+
+        Args:
+            packed: B histories.
+            id_rows: (B, C) item rows, -1 = not in the bundle.
+            raw: (B, C, d) raw item vectors.
+            features: (B, C, K) scaled.
+        """
+        network = self.parts.network
+        ids = torch.from_numpy(id_rows)
+        encoded = network.encode(HistoryInputs.of(packed), self._raw)
+        places = torch.from_numpy(packed.lengths)[:, None]
+        biases = network.item_bias(ids.clamp(min=0)) * (ids >= 0)[..., None]
+        queries = Queries(places, raw[:, None], biases[:, None], torch.from_numpy(features)[:, None])
+        parts = network(encoded, queries)[:, 0]
+        users = encoded.users[torch.arange(len(packed)), places[:, 0]][:, None].expand(*id_rows.shape, -1)
+        ratings = network.rating(users, raw, ids)
+        return parts.numpy(), ratings.numpy()
+
+    def raw_items(self, rows: Rows) -> Tensor:
+        """Raw vectors of item rows of any shape, zero for -1."""
+        known = torch.from_numpy(rows != UNKNOWN_ROW)[..., None]
+        return self._raw[torch.from_numpy(np.maximum(rows, 0))] * known
+
+    def _items(self, request: RankingRequest, rows: Rows) -> Tensor:
+        """(N, d) raw vectors of the candidates; new ones by their content, where it came with the request."""
+        raw = self.raw_items(rows)
+        content, ids = request.candidates.new_items, request.candidates.item_ids
+        new = [place for place in np.flatnonzero(rows == UNKNOWN_ROW).tolist() if ids[place] in content]
+        if new:
+            table = self.parts.encoding.table([content[ids[place]] for place in new], self.parts.vocabulary)
+            raw[new] = self.parts.network.tower(table.inputs(np.arange(len(table))))
+        return raw
+
+    def _knowledge(self, request: RankingRequest, packed: PackedHistories, number: int, rows: Rows) -> Floats:
+        """(N, K) scaled features of one request."""
+        candidates, count = request.candidates, len(rows)
+        past = slice(packed.offsets[number], packed.offsets[number + 1])
+        history_rows = packed.item_rows[past]
+        arrays = CandidateArrays(
+            time_ms=request.time_ms,
+            history_rows=history_rows,
+            history_times_ms=request.history.times_ms[len(request.history) - len(history_rows) :],
+            rows=rows,
+            ages_days=_column(candidates.ages_days, count, -1),
+            popularity=_column(candidates.popularity, count),
+            trend=_column(candidates.trend, count),
+            retrieval_scores=_column(candidates.retrieval_scores, count),
+            retrieval_ranks=_column(candidates.retrieval_ranks, count).astype(np.int32),
+            neighbour_scores=_column(candidates.neighbour_scores, count),
+            neighbour_ranks=_column(candidates.neighbour_ranks, count).astype(np.int32),
+        )
+        return self.parts.calibration.scaler.scaled(self.parts.knowledge.features(arrays))
+
+    def _result(self, request: RankingRequest, parts: Floats, ratings: Floats) -> RankingResult:
+        count, calibration = len(request.candidates), self.parts.calibration
+        kept = np.ascontiguousarray(parts[:count], dtype=np.float32)
+        logits = np.clip(calibration.scales * kept.sum(-1) + calibration.offsets, -30, 30)
+        rated = calibration.value_mean + calibration.value_spread * ratings[:count]
+        explained = ScoreParts(PARTS, kept, calibration.scales, calibration.offsets) if request.explain else None
+        return RankingResult(
+            actions=self.actions,
+            probabilities=(1 / (1 + np.exp(-logits))).astype(np.float32),
+            ratings=rated.astype(np.float32) if calibration.value_spread > 0 else np.empty(0, np.float32),
+            parts=explained,
+            model_version=self.identity.version,
+            data_watermark=self.identity.watermark,
+            keep_retrieval_order=self.identity.keep_retrieval_order,
+        )
+
+
+def new_ranker(encoder: RetrieverSettings, encoding: ItemEncoding, items: int, actions: int) -> RankerNetwork:
+    """An untrained network for a catalogue of N items."""
+    tower = ItemTower(items, len(encoding.featurizer.names), encoding.encoders, encoder.width)
+    return RankerNetwork(RankerSettings(encoder=encoder, actions=actions, features=len(NAMES)), tower)
+
+
+def _column(values: npt.NDArray[np.generic], count: int, missing: float = 0) -> Floats:
+    return np.full(count, missing, np.float32) if len(values) != count else values.astype(np.float32)
+
+
+def _padded(vectors: Tensor, width: int) -> Tensor:
+    return torch.nn.functional.pad(vectors, (0, 0, 0, width - len(vectors)))
+
+
+def _padded_rows(features: Floats, width: int) -> Floats:
+    return np.pad(features, ((0, width - len(features)), (0, 0)))
