@@ -1,1 +1,28 @@
 """Runs candidate generation alone: `python -m services.candidate_generation`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from services.candidate_generation.app import CandidateGenerationApp, open_candidate_generation
+from services.candidate_generation.settings import CandidateGenerationSettings
+from shared.clients.features import IDEMPOTENT_METHODS, GrpcFeatures
+from shared.kernel.client import ChannelOptions, open_channel
+from shared.kernel.clock import Clock
+from shared.kernel.hosting import run_service
+
+
+@asynccontextmanager
+async def open_alone(settings: CandidateGenerationSettings, clock: Clock) -> AsyncIterator[CandidateGenerationApp]:
+    """The service on the catalogue of a feature service elsewhere."""
+    options = ChannelOptions(idempotent_methods=IDEMPOTENT_METHODS)
+    async with (
+        open_channel(settings.feature_address, options) as channel,
+        open_candidate_generation(settings, clock, GrpcFeatures(channel)) as app,
+    ):
+        yield app
+
+
+if __name__ == "__main__":
+    run_service("candidate_generation", CandidateGenerationSettings, open_alone)

@@ -16,7 +16,8 @@ from services.candidate_generation.sources import (
     similar,
     trending,
 )
-from shared.kernel.config import JSON_TEXT, ServiceSettings
+from shared.kernel.config import JSON_TEXT
+from shared.kernel.hosting import ListeningSettings
 
 DEFAULT_QUOTAS = {
     retriever.NAME: 200,
@@ -30,7 +31,7 @@ DEFAULT_QUOTAS = {
 }
 
 
-class CandidateGenerationSettings(ServiceSettings, prefix="CANDIDATE_GENERATION"):
+class CandidateGenerationSettings(ListeningSettings, prefix="CANDIDATE_GENERATION"):
     """Where candidate generation listens, where its bundles come from and how it retrieves."""
 
     address: str = Field("127.0.0.1:50052", description="host:port that the service listens on")

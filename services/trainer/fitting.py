@@ -58,7 +58,9 @@ class FitSettings:
 class Task(Protocol[Batch]):
     """What is fitted: a network with its data."""
 
-    network: nn.Module
+    @property
+    def network(self) -> nn.Module:
+        """The network."""
 
     def batches(self, rng: np.random.Generator) -> Iterable[Batch]:
         """The batches of one epoch."""

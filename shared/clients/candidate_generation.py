@@ -9,6 +9,9 @@ from shared.domain.retrieval import RetrievalRequest, RetrievalResult
 from shared.kernel.errors import from_rpc_error
 from shared.wire.retrieval import retrieval_request_to_proto, retrieval_result_from_proto
 
+IDEMPOTENT_METHODS = ("winnow.v1.CandidateGenerationService/RetrieveCandidates",)
+"""For `ChannelOptions`: repeated when the service is UNAVAILABLE."""
+
 
 class GrpcCandidateGeneration:
     """Meets the port `CandidateGeneration` by calling a server.

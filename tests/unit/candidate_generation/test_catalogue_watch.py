@@ -28,9 +28,11 @@ class Scene:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         task = asyncio.create_task(self.watch.run())
-        yield
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     def holds(self, *item_ids: str) -> Callable[[], bool]:
         return lambda: sorted(self.watch.catalogue.living_ids()) == sorted(item_ids)
@@ -138,6 +140,7 @@ async def test_a_feature_service_on_another_log_is_read_from_the_beginning_and_t
         await until(lambda: scene.watch.ready)
         scene.features.rebuild([Item("b"), Item("d")])
         scene.features.fail()
+        await until(lambda: len(scene.features.watches) >= 2)
         scene.features.recover()
         await until(scene.holds("b", "d"))
 

@@ -81,7 +81,7 @@ def test_a_mistake_is_told_with_its_file_and_its_field(tmp_path: Path, text: str
 
 
 def test_a_folder_without_a_default_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SurfaceError, match=r"no default\.yaml .*found: feed"):
+    with pytest.raises(SurfaceError, match=r"no default\.yaml among the surfaces \(feed\)"):
         load_surfaces(folder(tmp_path, feed="weights: {click: 1}"))
 
 

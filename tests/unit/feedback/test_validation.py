@@ -1,0 +1,123 @@
+"""The rules between fields: each violation names its field, and all of them come at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.feedback.validation import (
+    EARLIEST_MS,
+    LATEST_MS,
+    attribute_violations,
+    event_violations,
+    item_violations,
+)
+from shared.domain.events import Event, EventType
+from shared.domain.items import Item
+from tests import domain_strategies as some
+
+NOW_MS = 1_800_000_000_000
+CLICK = Event("e-1", "ada", "item-1", EventType.CLICK, NOW_MS)
+
+
+def broken_fields(event: Event) -> list[str]:
+    return [violation.field for violation in event_violations(event, latest_ms=NOW_MS)]
+
+
+def test_a_good_event_breaks_nothing() -> None:
+    assert broken_fields(CLICK) == []
+
+
+@pytest.mark.parametrize("kind", [kind for kind in EventType if kind not in {EventType.UNSPECIFIED, EventType.FOLLOW}])
+def test_every_kind_but_follow_is_about_an_item(kind: EventType) -> None:
+    event = replace(CLICK, event_type=kind, item_id="", value=1.0)
+
+    assert broken_fields(event) == ["item_id"]
+
+
+def test_a_follow_needs_no_item_but_somebody_to_follow() -> None:
+    follow = replace(CLICK, event_type=EventType.FOLLOW, item_id="")
+
+    assert broken_fields(replace(follow, target_id="bob")) == []
+    assert broken_fields(follow) == ["target_id"]
+
+
+@pytest.mark.parametrize("kind", [EventType.RATING, EventType.DWELL])
+def test_a_rating_and_a_dwell_need_a_value(kind: EventType) -> None:
+    assert broken_fields(replace(CLICK, event_type=kind)) == ["value"]
+    assert broken_fields(replace(CLICK, event_type=kind, value=0.0)) == []
+
+
+def test_feedback_is_always_a_users() -> None:
+    assert broken_fields(replace(CLICK, user_id="")) == ["user_id"]
+
+
+def test_a_negative_kind_is_refused_and_one_of_the_future_is_kept() -> None:
+    assert broken_fields(replace(CLICK, event_type=-1)) == ["event_type"]
+    assert broken_fields(replace(CLICK, event_type=4_000)) == []
+
+
+def test_the_latest_permitted_time_is_permitted_and_the_next_millisecond_is_not() -> None:
+    assert broken_fields(replace(CLICK, event_time_ms=NOW_MS)) == []
+    assert broken_fields(replace(CLICK, event_time_ms=NOW_MS + 1)) == ["event_time"]
+
+
+def test_a_time_in_the_future_is_told_with_its_distance() -> None:
+    (violation,) = event_violations(replace(CLICK, event_time_ms=NOW_MS + 90_001), latest_ms=NOW_MS)
+
+    assert "91 s" in violation.description
+
+
+def test_the_past_is_accepted_down_to_the_year_one() -> None:
+    assert broken_fields(replace(CLICK, event_time_ms=EARLIEST_MS)) == []
+    assert broken_fields(replace(CLICK, event_time_ms=EARLIEST_MS - 1)) == ["event_time"]
+
+
+def test_all_violations_come_at_once_with_their_path() -> None:
+    event = Event("e-1", "", "", EventType.RATING, NOW_MS + 1)
+
+    found = event_violations(event, latest_ms=NOW_MS, prefix="events[3]")
+
+    assert {violation.field for violation in found} == {
+        "events[3].user_id",
+        "events[3].item_id",
+        "events[3].value",
+        "events[3].event_time",
+    }
+    assert all(violation.description for violation in found)
+
+
+@given(some.events(), st.integers(-(2**62), 2**62))
+def test_any_event_is_judged_without_an_accident(event: Event, latest_ms: int) -> None:
+    for violation in event_violations(event, latest_ms):
+        assert violation.field in {"user_id", "item_id", "target_id", "value", "event_time"}
+
+
+def test_a_good_item_breaks_nothing() -> None:
+    item = Item("x", available_from_ms=1, available_until_ms=2, created_ms=NOW_MS, attributes={"year": 1.0})
+
+    assert item_violations(item, ["year"]) == ()
+
+
+def test_an_item_that_would_never_be_available_is_refused() -> None:
+    (violation,) = item_violations(Item("x", available_from_ms=5, available_until_ms=5), [], "items[1]")
+
+    assert violation.field == "items[1].available_until_time"
+
+
+@pytest.mark.parametrize("field", ["available_from", "available_until", "created"])
+def test_times_outside_the_calendar_are_refused(field: str) -> None:
+    for time_ms in (EARLIEST_MS - 1, LATEST_MS + 1):
+        found = item_violations(replace(Item("x"), **{f"{field}_ms": time_ms}), [])
+
+        assert f"{field}_time" in {violation.field for violation in found}
+
+
+def test_a_name_of_an_attribute_may_occur_once() -> None:
+    (violation,) = attribute_violations(["year", "colour", "year"], "users[0]")
+
+    assert violation.field == "users[0].attributes"
+    assert "'year'" in violation.description
