@@ -4,13 +4,13 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format setup setup-dev protos lock unit contract integration e2e soak bench-smoke clean
+.PHONY: help run test check format setup setup-dev protos lock unit contract integration e2e soak clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
-run: setup ## set up, train on MovieLens-100K and serve (Ctrl-C ends it)
-	@$(BIN)/winnow demo
+run: setup ## set up and serve until Ctrl-C
+	@$(BIN)/winnow serve
 
 setup: ## the virtual environment with everything that running needs
 	@deploy/setup.sh $(VENV) runtime
@@ -51,8 +51,7 @@ format: setup-dev ## rewrite the sources in the house's format
 protos: setup-dev ## generate the stubs again
 	$(BIN)/python protos/generate.py
 
-bench-smoke: setup-dev ## latency of `Recommend`, stage by stage, on one channel
-	$(BIN)/python -m tests.benchmarks.smoke
+
 
 # One lock for Python 3.11 to 3.13. torch and what only its CUDA builds need are left out: deploy/setup.sh installs them.
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet \

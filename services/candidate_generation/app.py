@@ -67,7 +67,7 @@ async def open_candidate_generation(
     lists = TopLists(features, watch.catalogue, clock, _polling(settings))
     serving = Serving()
     quotas = Quotas(settings.quotas, settings.source_timeout_ms)
-    retrieval = CandidateRetrieval(_sources(settings, lists), watch, serving, quotas)
+    retrieval = CandidateRetrieval(sources_of(settings, lists), watch, serving, quotas)
     with _thread("search") as search, _thread("encode") as encode:
         keeper = EngineKeeper(serving, watch, Threads(search, encode))
         bundles = _bundle_watcher(settings, clock, keeper)
@@ -84,7 +84,7 @@ def _thread(name: str) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, name, initializer=torch.set_num_threads, initargs=(1,))
 
 
-def _sources(settings: CandidateGenerationSettings, lists: TopLists) -> tuple[Source, ...]:
+def sources_of(settings: CandidateGenerationSettings, lists: TopLists) -> tuple[Source, ...]:
     """In the order in which equal ranks are merged: what knows the user best comes first."""
     return (
         SearchSource(),

@@ -92,7 +92,7 @@ class UserEntry:
         if not history or event > history[-1]:
             history.append(event)
         else:
-            history.append(event)
+            insort(history, event)
         if len(history) > HISTORY_LIMIT:
             del history[0]
         self.added.append(event)

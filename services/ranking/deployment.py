@@ -64,11 +64,17 @@ def build(config: ReplicaConfig) -> Application:
         ray_actor_options={
             "num_cpus": settings.replica_cpus,
             "num_gpus": settings.replica_gpus,
-            "runtime_env": {"env_vars": REPLICA_VARIABLES if config.ports else {}},
+            "runtime_env": {"env_vars": _variables(config)},
         },
         logging_config=quiet_logs(),
     )(RankerReplica)
     return deployment.bind(config)
+
+
+def _variables(config: ReplicaConfig) -> dict[str, str]:
+    """The environment of replicas; numpy's threads must be bounded before it is imported."""
+    threads = {"OMP_NUM_THREADS": str(config.settings.threads)}
+    return threads | (REPLICA_VARIABLES if config.ports else {})
 
 
 def grpc_options() -> gRPCOptions:

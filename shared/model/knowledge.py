@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from shared.domain.vocabulary import UNKNOWN_ROW
 from shared.model.bundle import Bundle, write_arrays
@@ -24,6 +25,7 @@ from shared.model.transitions import TransitionTable
 STATISTICS_FILE = "statistics.safetensors"
 DAY_MS = 86_400_000
 _CLIP = 5.0
+_SMALL = 1e-4  # keeps logarithms of scores finite
 _LATEST = 10  # events that "the latest items" means
 _PROFILE = 50  # events that the profile of shared features reads
 _PROFILE_DECAY = 0.9
@@ -111,24 +113,27 @@ class KnowledgeSource:
         transitions: the transition counter.
         statistics: counts of the training data.
         vectors: (M, d) unit item vectors of the retriever.
-        bags: features of the items.
-        rarity: (F,) how telling a feature is: log(M / items that have it).
+        bags: features of the items, weighted by how rare they are, each item with norm 1.
+        feature_count: F.
     """
 
     transitions: TransitionTable
     statistics: Statistics
     vectors: Floats
     bags: Bags
-    rarity: Floats
+    feature_count: int
 
     @classmethod
     def of(
-        cls, transitions: TransitionTable, statistics: Statistics, vectors: Floats, bags: Bags, features: int
+        cls, transitions: TransitionTable, statistics: Statistics, vectors: Floats, bags: Bags, feature_count: int
     ) -> KnowledgeSource:
-        """Add the rarity of the features, of which there are F."""
-        having = np.bincount(bags.ids, minlength=features)
-        rarity = np.log((1 + len(bags)) / (1 + having)).astype(np.float32)
-        return cls(transitions, statistics, vectors, bags, rarity)
+        """Weigh the features, of which there are F, by rarity: log(items / items that have it)."""
+        rarity = np.log((1 + len(bags)) / (1 + np.bincount(bags.ids, minlength=feature_count)))
+        weights = bags.weights * rarity[bags.ids]
+        owners = np.repeat(np.arange(len(bags)), np.diff(bags.offsets))
+        norms = np.sqrt(np.bincount(owners, weights**2, minlength=len(bags)))
+        weights = (weights / np.maximum(norms[owners], 1e-9)).astype(np.float32)
+        return cls(transitions, statistics, vectors, Bags(bags.offsets, bags.ids, weights), feature_count)
 
     def features(self, request: CandidateArrays) -> Floats:
         """(N, K) the features named `NAMES`, not yet scaled."""
@@ -137,19 +142,23 @@ class KnowledgeSource:
             **_neighbours(request),
             **self._transitions(request),
             **self._popularity(request),
-            **self._content(request),
+            **self._near(request),
+            **self._shared(request),
+            **_had(request),
             **_moment(request),
         }
-        count = len(request.rows)
-        return np.stack([np.broadcast_to(columns[name], count) for name in NAMES], axis=1).astype(np.float32)
+        out = np.empty((len(NAMES), len(request.rows)), np.float32)
+        for place, name in enumerate(NAMES):
+            out[place] = columns[name]
+        return out.T
 
     def _transitions(self, request: CandidateArrays) -> Mapping[str, Floats]:
         scores = self.transitions.scores(request.history_rows, request.rows)
         latest = self.transitions.scores(request.history_rows[-1:], request.rows)
         return {
             "transition": np.sqrt(scores),
-            "transition_log": np.where(scores > 0, np.log(scores + 1e-4), np.log(1e-4)),
-            "transition_latest": np.where(latest > 0, np.log(latest + 1e-4), np.log(1e-4)),
+            "transition_log": np.log(scores + _SMALL),
+            "transition_latest": np.log(latest + _SMALL),
             "transition_none": (scores <= 0).astype(np.float32),
         }
 
@@ -167,34 +176,40 @@ class KnowledgeSource:
             "new_item": (~known).astype(np.float32),
         }
 
-    def _content(self, request: CandidateArrays) -> Mapping[str, Floats]:
+    def _near(self, request: CandidateArrays) -> Mapping[str, npt.ArrayLike]:
+        """Cosines with the latest items of the history, by the retriever's vectors."""
         known, place = _known(request.rows)
         history = request.history_rows[request.history_rows != UNKNOWN_ROW][-_PROFILE:]
-        near = self.vectors[place] @ self.vectors[history].T * known[:, None]  # (N, up to 50)
-        latest = near[:, -_LATEST:]
-        some = near.shape[1] > 0
-        zeros = np.zeros(len(place), np.float32)
+        if not len(history):
+            return {"near_latest": 0.0, "near_best": 0.0, "near_mean": 0.0}
+        # By torch, whose threads the process has set; numpy's own would wait for each other on products this small.
+        vectors = torch.from_numpy(self.vectors)
+        near = (vectors[torch.from_numpy(place)] @ vectors[torch.from_numpy(history)].T).numpy()  # (N, up to 50)
         return {
-            "shared_latest": self._shared(request.rows, history[-1:]),
-            "shared_profile": self._shared(request.rows, history),
-            "near_latest": near[:, -1] if some else zeros,
-            "near_best": latest.max(axis=1) if some else zeros,
-            "near_mean": near.mean(axis=1) if some else zeros,
-            **_had(request),
+            "near_latest": near[:, -1] * known,
+            "near_best": near[:, -_LATEST:].max(axis=1) * known,
+            "near_mean": near.mean(axis=1) * known,
         }
 
-    def _shared(self, rows: Rows, history: Rows) -> Floats:
-        """(N,) cosine of rarity-weighted features with a profile of the history's, recent events counting more."""
-        past = self.bags.take(history)
+    def _shared(self, request: CandidateArrays) -> Mapping[str, npt.ArrayLike]:
+        """Cosines of rarity-weighted features with the latest item's and with a profile of the history's."""
+        history = request.history_rows[request.history_rows != UNKNOWN_ROW][-_PROFILE:]
+        if not len(history):
+            return {"shared_latest": 0.0, "shared_profile": 0.0}
+        past, bags = self.bags.take(history), self.bags.take(request.rows)
+        owners = np.repeat(np.arange(len(bags)), np.diff(bags.offsets))
         ages = np.repeat(np.arange(len(history))[::-1], np.diff(past.offsets))
-        profile = np.bincount(past.ids, past.weights * _PROFILE_DECAY**ages, minlength=len(self.rarity)) * self.rarity
-        norm = float(np.linalg.norm(profile))
-        bags = self.bags.take(rows)
-        owners = np.repeat(np.arange(len(rows)), np.diff(bags.offsets))
-        weights = bags.weights * self.rarity[bags.ids]
-        dots = np.bincount(owners, weights * profile[bags.ids], minlength=len(rows))
-        norms = np.sqrt(np.bincount(owners, weights**2, minlength=len(rows)))
-        return (dots / np.maximum(norms * norm, 1e-9)).astype(np.float32)
+
+        def cosines(weights: Floats) -> Floats:
+            profile = np.bincount(past.ids, weights, minlength=self.feature_count)
+            norm = max(float(np.sqrt((profile**2).sum())), 1e-9)
+            dots = np.bincount(owners, bags.weights * profile[bags.ids], minlength=len(bags))
+            return (dots / norm).astype(np.float32)
+
+        return {
+            "shared_latest": cosines(past.weights * (ages == 0)),
+            "shared_profile": cosines(past.weights * _PROFILE_DECAY**ages),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +256,7 @@ def _given(source: str, scores: Floats, ranks: npt.NDArray[np.int32]) -> dict[st
 def _neighbours(request: CandidateArrays) -> dict[str, Floats]:
     columns = _given("neighbour", request.neighbour_scores, request.neighbour_ranks)
     score = columns.pop("neighbour_score")
-    return columns | {"neighbour_log_score": np.log(np.maximum(score, 0) + 1e-4).astype(np.float32)}
+    return columns | {"neighbour_log_score": np.log(np.maximum(score, 0) + _SMALL).astype(np.float32)}
 
 
 def _had(request: CandidateArrays) -> Mapping[str, Floats]:

@@ -25,6 +25,7 @@ from shared.model.index import NONE, Found, best_of
 
 TRANSITIONS_FILE = "transitions.safetensors"
 DISTANCE = 20
+_DENSE_ITEMS = 100_000  # up to so many items a sum over all of them is quicker than sorting
 _RECENT = 50  # events of a history that count; .9^50 is below 1 %
 
 Floats = npt.NDArray[np.float32]
@@ -78,22 +79,35 @@ class TransitionTable:
         Returns:
             Item rows, ascending and distinct, and their scores.
         """
+        followers, weights = self._contributions(history_rows)
+        if len(self) <= _DENSE_ITEMS:
+            sums = np.bincount(followers, weights, minlength=len(self))
+            rows = np.flatnonzero(sums)
+            return rows, sums[rows].astype(np.float32)
+        rows, places = np.unique(followers, return_inverse=True)
+        return rows, np.bincount(places, weights, minlength=len(rows)).astype(np.float32)
+
+    def scores(self, history_rows: Rows, candidate_rows: Rows) -> Floats:
+        """(N,) the scores of given candidates for one history, 0 where nothing is known."""
+        followers, weights = self._contributions(history_rows)
+        known = candidate_rows != NONE
+        if len(self) <= _DENSE_ITEMS:
+            sums = np.bincount(followers, weights, minlength=len(self))
+            return np.where(known, sums[candidate_rows], 0).astype(np.float32)
+        wanted, place = np.unique(candidate_rows, return_inverse=True)
+        at = np.minimum(np.searchsorted(wanted, followers), len(wanted) - 1)
+        hits = wanted[at] == followers
+        sums = np.bincount(at[hits], weights[hits], minlength=len(wanted))
+        return np.where(known, sums[place], 0).astype(np.float32)
+
+    def _contributions(self, history_rows: Rows) -> tuple[Rows, npt.NDArray[np.float64]]:
+        """The followers of the latest events and what each adds to their scores."""
         recent = history_rows[::-1][:_RECENT]
         ages = np.flatnonzero(recent != NONE)
         starts, stops = self.offsets[recent[ages]], self.offsets[recent[ages] + 1]
         counts = stops - starts
         entries = np.arange(counts.sum()) + np.repeat(starts - np.concatenate(([0], np.cumsum(counts)[:-1])), counts)
-        contributions = self.weights[entries] * np.repeat(self.decay**ages, counts)
-        rows, places = np.unique(self.followers[entries], return_inverse=True)
-        return rows, np.bincount(places, contributions, minlength=len(rows)).astype(np.float32)
-
-    def scores(self, history_rows: Rows, candidate_rows: Rows) -> Floats:
-        """(N,) the scores of given candidates for one history, 0 where nothing is known."""
-        rows, scores = self.scored(history_rows)
-        if not len(rows):
-            return np.zeros(len(candidate_rows), np.float32)
-        places = np.minimum(np.searchsorted(rows, candidate_rows), len(rows) - 1)
-        return np.where(rows[places] == candidate_rows, scores[places], 0).astype(np.float32)
+        return self.followers[entries], self.weights[entries] * np.repeat(self.decay**ages, counts)
 
     def top(self, histories: Sequence[Rows], k: int) -> Found:
         """The k best items of each history (item rows), best first; the history's own items are not excluded."""

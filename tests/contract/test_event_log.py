@@ -233,7 +233,9 @@ async def test_a_slate_that_was_never_served_is_not_found(log: EventLog) -> None
 
 
 async def test_a_users_records_all_stand_under_one_pseudonym_that_no_other_user_has(log: EventLog) -> None:
-    await log.append([event(1), slate("r-1"), User("ada"), event(2, user_id="bob"), Item("x"), slate("r-2", user_id="")])
+    await log.append(
+        [event(1), slate("r-1"), User("ada"), event(2, user_id="bob"), Item("x"), slate("r-2", user_id="")]
+    )
 
     subjects: dict[str, set[str]] = {}
     for record in await records(log):

@@ -34,7 +34,9 @@ async def test_everything_is_there_when_the_log_is_opened_again(open_log: OpenLo
         found = await records(log)
 
         assert as_bytes(record.fact for record in found) == as_bytes(record.fact for record in written)
-        assert [(each.watermark, each.subject) for each in found] == [(each.watermark, each.subject) for each in written]
+        assert [(each.watermark, each.subject) for each in found] == [
+            (each.watermark, each.subject) for each in written
+        ]
         assert await log.head() == head
         assert await log.slate("r-1") is not None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -28,3 +29,10 @@ def ray_ranker(one_ranker: Ranker) -> Ranker:
         one_ranker.start()
     one_ranker.wait_for(SERVING)
     return one_ranker
+
+
+@pytest.fixture(scope="module")
+def alone(one_ranker: Ranker) -> None:
+    """Stops the ranker of the other tests, so that a module's own one does not run beside it."""
+    if one_ranker.running:
+        one_ranker.signal(signal.SIGTERM)

@@ -56,6 +56,7 @@ class Ranker:
     module: str = "tests.integration.ranking.toy_program"
     port: int = field(default_factory=free_port)
     metrics_port: int = field(default_factory=free_port)
+    environ: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     published: int = 0
 
@@ -82,6 +83,7 @@ class Ranker:
             "WINNOW_RANKING_ADDRESS": self.address,
             "WINNOW_RANKING_METRICS_PORT": str(self.metrics_port),
             "WINNOW_RANKING_BUNDLE_POLL_SECONDS": "0.2",
+            **self.environ,
         }
         self.data_dir.mkdir(parents=True, exist_ok=True)
         with (self.data_dir / "ranker.log").open("ab") as log:

@@ -13,10 +13,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from services.candidate_generation.app import sources_of
 from services.candidate_generation.catalogue import Catalogue
+from services.candidate_generation.catalogue_watch import CatalogueWatch
 from services.candidate_generation.engine import Engine, EngineParts, Threads
 from services.candidate_generation.filters import FilterMasks
-from services.candidate_generation.query import Query, SourceAnswer
+from services.candidate_generation.query import Query, Source, SourceAnswer
+from services.candidate_generation.retrieval import CandidateRetrieval, Quotas, Serving
+from services.candidate_generation.settings import DEFAULT_QUOTAS, CandidateGenerationSettings
 from services.candidate_generation.top_lists import Polling, TopLists
 from shared.domain.events import Event, EventType
 from shared.domain.history import History
@@ -24,6 +28,7 @@ from shared.domain.items import Item
 from shared.domain.retrieval import RetrievalRequest
 from shared.domain.user_state import ItemState, ItemStatus
 from shared.domain.vocabulary import Vocabulary
+from shared.kernel.readiness import Readiness
 from shared.model.index import AnnoyItemIndex
 from shared.model.live_index import LiveIndex
 from shared.model.transitions import TransitionTable, transition_table
@@ -121,6 +126,20 @@ class Room:
     def ids(self, answer: SourceAnswer) -> list[str]:
         """The items of an answer."""
         return list(self.catalogue.item_ids(answer.slots))
+
+
+def all_sources(room: Room) -> tuple[Source, ...]:
+    """Every source, as the app puts them together."""
+    return sources_of(CandidateGenerationSettings(), room.lists)
+
+
+def retrieval_of(room: Room, *, ready: bool = True, sources: Sequence[Source] | None = None) -> CandidateRetrieval:
+    """The port over a room."""
+    watch = CatalogueWatch(room.features, room.catalogue, lambda: room.now_ms, Readiness())
+    watch.ready = ready
+    serving = Serving()
+    serving.engine = room.engine
+    return CandidateRetrieval(sources or all_sources(room), watch, serving, Quotas(DEFAULT_QUOTAS, 5_000))
 
 
 def inline_threads() -> Threads:

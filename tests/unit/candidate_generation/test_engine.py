@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from services.candidate_generation.engine import Engine, EngineParts, Threads
 from shared.domain.conditions import ItemFilter
 from shared.domain.items import Item
-from tests.unit.candidate_generation.rooms import CategoryTowers, Floats, Room, asked, history_of, inline_threads, parts_of
+from tests.unit.candidate_generation.rooms import (
+    CategoryTowers,
+    Floats,
+    Room,
+    asked,
+    history_of,
+    inline_threads,
+    parts_of,
+)
 
 KNOWN = [Item(f"k{number}", categories=("ab"[number % 2],)) for number in range(4)]
 

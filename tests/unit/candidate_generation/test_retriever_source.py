@@ -14,7 +14,7 @@ COMEDY = [Item(f"c{number}", categories=("Comedy",)) for number in range(5)]
 
 
 @pytest.mark.parametrize("exact", [True, False])
-async def test_items_like_the_history_come_first(exact: bool) -> None:  # noqa: FBT001 - a parameter of the test
+async def test_items_like_the_history_come_first(exact: bool) -> None:
     room = Room(*HORROR, *COMEDY)
     await room.load(parts_of([*HORROR, *COMEDY], exact=exact))
 

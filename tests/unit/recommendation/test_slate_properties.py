@@ -30,7 +30,7 @@ class Case:
     candidates: tuple[str, ...]
 
     def world(self) -> World:
-        """The services in this case; retrieval honours no filter, so that the front's own filters are what is tested."""
+        """The services in this case; retrieval honours no filter: the front has to."""
         world = World(films=tuple(map(film, range(FILMS))))
         world.features.users["ann"] = user("ann", liked=self.liked, hidden=self.hidden)
         for item_id in self.deleted:
