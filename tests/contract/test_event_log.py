@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -131,7 +132,7 @@ async def test_catalogue_facts_are_kept_as_often_as_they_come(log: EventLog) -> 
 async def test_positions_only_grow(log: EventLog) -> None:
     positions = [await log.append([event(number, user_id=f"user-{number}")]) for number in range(20)]
 
-    assert all(later.covers(earlier) for earlier, later in zip(positions, positions[1:], strict=False))
+    assert all(later.covers(earlier) for earlier, later in itertools.pairwise(positions))
     assert len(set(positions)) == 20
     assert (await log.head()).covers(positions[-1])
 

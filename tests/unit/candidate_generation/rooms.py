@@ -1,4 +1,4 @@
-"""A small candidate generation to test with: real index, transitions and catalogue, and towers that anybody can predict.
+"""A small candidate generation to test with: real index and catalogue, and towers that anybody can predict.
 
 Vectors say nothing but categories: items of one category are near each other, a user is near the items of the history.
 """
@@ -83,7 +83,7 @@ def parts_of(items: Sequence[Item], sequences: Sequence[Sequence[str]] = (), **o
 
 def transitions_of(vocabulary: Vocabulary, sequences: Sequence[Sequence[str]]) -> TransitionTable:
     """Counted over these sequences."""
-    rows = [vocabulary.rows(list(sequence)) for sequence in sequences]
+    rows = [vocabulary.rows([item_id for item_id in each if item_id in vocabulary]) for each in sequences]
     offsets = np.concatenate(([0], np.cumsum([len(each) for each in rows]))).astype(np.int64)
     flat = np.concatenate([np.empty(0, np.int64), *rows])
     return transition_table((flat, offsets), len(vocabulary), keep=50, parameters=(0.9, 0.5))
