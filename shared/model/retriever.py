@@ -31,7 +31,7 @@ from shared.domain.vocabulary import UNKNOWN_ROW, Vocabulary
 from shared.model.bundle import Bundle
 from shared.model.encoding import EVENT_CODES, GAP_BINS, PackedHistories, ValueScale, load_scale, pack_histories
 from shared.model.item_tower import INITIAL_SCALE, ItemEncoding, ItemTable, ItemTower, load_table
-from shared.model.transformer import Block, Layout
+from shared.model.transformer import Block, Dropout, Layout
 
 WEIGHTS_FILE = "retriever.safetensors"
 _CHUNK_ITEMS = 16_384
@@ -97,7 +97,7 @@ class HistoryEncoder(nn.Module):
         self.gaps = nn.Embedding(GAP_BINS, settings.width)
         for embedding in (self.events, self.gaps):
             nn.init.normal_(embedding.weight, std=INITIAL_SCALE)
-        self.input_dropout = nn.Dropout(settings.dropout)
+        self.input_dropout = Dropout(settings.dropout)
         self.blocks = nn.ModuleList(
             Block(settings.width, settings.heads, settings.dropout) for _ in range(settings.blocks)
         )

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 DISTANCES = 32
+_LEAST_WORD = -(2**63)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,26 @@ class Attention(nn.Module):
         return out
 
 
+class Dropout(nn.Module):
+    """Dropout from random bytes instead of random floats: a fifth of the time on a processor, where it is felt.
+
+    Args:
+        rate: share of the values that become 0, to the nearest 1/256.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.dropped = round(rate * 256)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """The values, in training with some at 0 and the others enlarged."""
+        if not self.training or not self.dropped:
+            return values
+        words = torch.empty(-(-values.numel() // 8), dtype=torch.int64, device=values.device).random_(_LEAST_WORD, None)
+        kept = words.view(torch.uint8)[: values.numel()].view(values.shape) >= self.dropped
+        return values * kept.to(values.dtype).mul_(256 / (256 - self.dropped))  # a product with booleans is slow
+
+
 class Block(nn.Module):
     """Attention and a feed-forward layer, each behind a norm and beside a residual.
 
@@ -141,9 +162,9 @@ class Block(nn.Module):
         self.attention = Attention(width, heads)
         self.forward_norm = nn.LayerNorm(width)
         self.forward_layer = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(4 * width, width)
+            nn.Linear(width, 4 * width), nn.GELU(), Dropout(dropout), nn.Linear(4 * width, width)
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def history(self, tokens: Tensor, layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
         """(T, d) → (T, d), with the keys and values that candidates attend to."""
