@@ -30,10 +30,10 @@ class RankerReplica:
     async def __init__(self, config: ReplicaConfig) -> None:  # type: ignore[misc]  # Ray Serve awaits it
         from services.ranking.replica import open_replica  # noqa: PLC0415 - torch belongs into replicas only
 
-        if config.ports:
-            bind_ingress(config.settings.host, config.ports)
-        self._stack = AsyncExitStack()
         rank = serve.get_replica_context().rank.local_rank
+        if config.ports:
+            bind_ingress(f"{config.settings.host}:{config.ports[rank]}")
+        self._stack = AsyncExitStack()
         self._replica = await self._stack.enter_async_context(open_replica(config, rank))
 
     async def Rank(self, request: bytes, grpc_context: Any) -> Message:

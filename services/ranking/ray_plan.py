@@ -37,7 +37,7 @@ class ReplicaConfig:
 
     Attributes:
         token: callers must send it.
-        ports: of these it takes the first free one; empty: Ray Serve gives it one.
+        ports: by its rank among the replicas of its machine; empty: Ray Serve gives it one.
         log_pipe: where its log lines go; None: to the standard error that Ray gives it.
         log_terminal: whether lines end up on a terminal.
         load: makes the scorer of a bundle, given its threads; None: the bundle's own ranker.
@@ -79,18 +79,29 @@ def chosen_ports(settings: RankingSettings) -> tuple[int, ...]:
     """
     if settings.port:
         ports = range(settings.port, settings.port + settings.replicas)
-        _try_ports(settings.host, ports)
+        _try_ports(settings.host, ports, "WINNOW_RANKING_ADDRESS")
         return tuple(ports)
     for _ in range(PORT_ATTEMPTS):
         first = _free_port(settings.host)
         ports = range(first, min(first + settings.replicas, 65536))
         try:
-            _try_ports(settings.host, ports)
+            _try_ports(settings.host, ports, "WINNOW_RANKING_ADDRESS")
         except ConfigError:
             continue
         if len(ports) == settings.replicas:
             return tuple(ports)
     raise ConfigError(f"{settings.host} has no {settings.replicas} free ports in a row; set WINNOW_RANKING_ADDRESS")
+
+
+def check_metrics_ports(settings: RankingSettings, host: str) -> None:
+    """Replicas would fail one after the other to serve their metrics on a taken port.
+
+    Raises:
+        ConfigError: one is taken.
+    """
+    if settings.metrics_port:
+        ports = range(settings.metrics_port, settings.metrics_port + settings.replicas)
+        _try_ports(host, ports, "WINNOW_RANKING_METRICS_PORT")
 
 
 def environment(plan: RayPlan, folder: RunFolder, inherited: Mapping[str, str]) -> dict[str, str]:
@@ -134,7 +145,7 @@ def _free_port(host: str) -> int:
         return int(taken.getsockname()[1])
 
 
-def _try_ports(host: str, ports: range) -> None:
+def _try_ports(host: str, ports: range, variable: str) -> None:
     with ExitStack() as stack:
         for port in ports:
             try:
@@ -142,7 +153,7 @@ def _try_ports(host: str, ports: range) -> None:
             except OSError as error:
                 raise ConfigError(
                     f"the ranker cannot listen on {host}:{port}: {error.strerror}; "
-                    "end the process that does, or set WINNOW_RANKING_ADDRESS"
+                    f"end the process that does, or set {variable}"
                 ) from error
 
 

@@ -23,15 +23,17 @@ SERVER_OPTIONS: Final = (
 )
 
 
-def bind_ingress(host: str, ports: tuple[int, ...]) -> None:
-    """Let this replica listen on the first free one of `ports`, and nowhere else.
+def bind_ingress(address: str) -> None:
+    """Let this replica listen on `address`, and nowhere else.
+
+    gRPC listens with SO_REUSEPORT, so a replica's successor can take over the address while the replica still drains.
 
     Raises:
         AttributeError: this release of Ray has none of the functions to replace.
     """
 
     def add_grpc_address(server: grpc.aio.Server, _address: str) -> None:
-        _first_free(server, host, ports)
+        server.add_insecure_port(address)  # a RuntimeError, of a port in foreign hands, makes Ray Serve try again
 
     def add_port_to_grpc_server(server: grpc.aio.Server, _address: str) -> int:
         return server.add_insecure_port("127.0.0.1:0")
@@ -53,13 +55,3 @@ def register(servicer: Any, server: grpc.aio.Server) -> None:
             if method.service == service
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
-
-
-def _first_free(server: grpc.aio.Server, host: str, ports: tuple[int, ...]) -> None:
-    for port in ports[:-1]:
-        try:
-            server.add_insecure_port(f"{host}:{port}")
-        except RuntimeError:  # another replica has it
-            continue
-        return
-    server.add_insecure_port(f"{host}:{ports[-1]}")  # its RuntimeError makes Ray Serve try again

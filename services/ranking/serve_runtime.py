@@ -26,7 +26,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from services.ranking.orphans import kill_marked
-from services.ranking.ray_plan import LoadScorer, RayPlan, ReplicaConfig, chosen_ports, environment
+from services.ranking.ray_plan import LoadScorer, RayPlan, ReplicaConfig, check_metrics_ports, chosen_ports, environment
 from services.ranking.ray_process import STOP
 from services.ranking.run_folder import RunFolder
 from services.ranking.settings import RankingSettings
@@ -79,7 +79,8 @@ async def open_ray_serve(
     if importlib.util.find_spec("ray") is None:
         raise ConfigError("the ranker needs Ray, which is not installed; install winnow[ranking]")
     await _clear(folder)
-    ports = chosen_ports(settings) if settings.ingress == "direct" else ()
+    ports = () if settings.ingress == "serve" else chosen_ports(settings)
+    check_metrics_ports(settings, process.metrics_host)
     addresses = tuple(f"{settings.host}:{port}" for port in ports) or (settings.address,)
     token = settings.token.get_secret_value() if settings.token else folder.token()
     pipe = None if settings.ray_address else folder.path / "ranking.log.pipe"

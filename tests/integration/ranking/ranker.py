@@ -137,7 +137,8 @@ class Ranker:
         """What health says; None while nobody answers."""
         with self.channel() as channel:
             try:
-                return HealthStub(channel).Check(HealthCheckRequest(), timeout=5).status
+                answer: HealthCheckResponse = HealthStub(channel).Check(HealthCheckRequest(), timeout=5)
+                return int(answer.status)
             except grpc.RpcError:
                 return None
 
@@ -173,7 +174,7 @@ def refusal(call: Callable[[], object]) -> tuple[grpc.StatusCode, ServiceError]:
     with pytest.raises(grpc.RpcError) as raised:
         call()
     error = raised.value
-    details = dict(error.trailing_metadata())[STATUS_DETAILS_KEY]
+    details = next(each.value for each in error.trailing_metadata() if each.key == STATUS_DETAILS_KEY)
     status = status_pb2.Status.FromString(details)
     assert sum(each.Is(error_details_pb2.ErrorInfo.DESCRIPTOR) for each in status.details) == 1
     return error.code(), from_status(status)

@@ -29,7 +29,7 @@ FEATURE_LIMIT = 1000
 def publish_ranker(registry: Path, scratch: Path, item_ids: tuple[str, ...], created_ms: int) -> str:
     """Publish a ranker with random weights for these items; gives its version."""
     scratch.mkdir(parents=True)
-    settings = RetrieverSettings()
+    settings = RetrieverSettings(width=64, heads=2, blocks=2, dropout=0.0, history_limit=200, temperature=0.1)
     model = _untrained(settings, item_ids, created_ms)
     parts = model.parts
     write_strings(scratch / ITEMS, item_ids)

@@ -25,6 +25,10 @@ def answers(ranker: Ranker) -> bool:
         return False
 
 
+def wait_for_the_end_of(processes: set[int], ranker: Ranker) -> None:
+    wait_until(lambda: not processes & set(ranker.processes()), "the end of the processes from before")
+
+
 def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
@@ -56,7 +60,7 @@ def test_when_ray_itself_breaks_it_is_started_again(ray_ranker: Ranker, name: st
     before = set(ray_ranker.processes())
 
     kill(ray_ranker.process_id(name))
-    wait_until(lambda: not before & set(ray_ranker.processes()), "the end of the broken Ray")
+    wait_for_the_end_of(before, ray_ranker)
     wait_until(lambda: answers(ray_ranker), "the return")
 
     assert ray_ranker.running
@@ -67,7 +71,7 @@ def test_the_ranker_can_be_killed_and_started_again_and_again(ray_ranker: Ranker
         before = set(ray_ranker.processes())
         ray_ranker.signal(signal.SIGKILL)
         ray_ranker.start()
-        wait_until(lambda before=before: not before & set(ray_ranker.processes()), "the end of the one before")
+        wait_for_the_end_of(before, ray_ranker)
         ray_ranker.wait_for(SERVING)
 
         assert answers(ray_ranker)
@@ -81,7 +85,7 @@ def test_a_start_clears_what_is_left_when_everything_that_would_clear_was_killed
     left = set(ray_ranker.processes())
 
     ray_ranker.start()
-    wait_until(lambda: not left & set(ray_ranker.processes()), "the end of what was left")
+    wait_for_the_end_of(left, ray_ranker)
     ray_ranker.wait_for(SERVING)
 
     assert left
@@ -137,6 +141,10 @@ def test_a_taken_port_is_named(ray_ranker: Ranker, tmp_path: Path) -> None:
 
 def start_beside(ranker: Ranker, *, data_dir: Path, address: str = "127.0.0.1:0") -> subprocess.CompletedProcess[str]:
     """Start another ranker, which must end by itself."""
-    environ = os.environ | {"WINNOW_DATA_DIR": str(data_dir), "WINNOW_RANKING_ADDRESS": address}
+    environ = os.environ | {
+        "WINNOW_DATA_DIR": str(data_dir),
+        "WINNOW_RANKING_ADDRESS": address,
+        "WINNOW_RANKING_METRICS_PORT": "0",
+    }
     command = [sys.executable, "-m", ranker.module]
     return subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=120)

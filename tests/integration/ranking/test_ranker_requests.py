@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import socket
 import urllib.request
+from typing import TypeAlias
 
 import grpc
 import pytest
@@ -17,6 +18,7 @@ from tests.integration.ranking.ranker import Ranker, rank_request, refusal
 from tests.integration.ranking.toy import ITEM_IDS
 
 RANK = "/winnow.v1.RankingService/Rank"
+RawMethod: TypeAlias = "grpc.UnaryUnaryMultiCallable[bytes, bytes]"
 
 
 def test_it_scores_each_candidate_and_says_which_bundle_did(ray_ranker: Ranker) -> None:
@@ -59,14 +61,14 @@ def test_health_needs_no_token_and_knows_its_one_service(ray_ranker: Ranker) -> 
 
 def test_a_method_that_does_not_exist_is_unimplemented(ray_ranker: Ranker) -> None:
     with ray_ranker.channel() as channel, pytest.raises(grpc.RpcError) as raised:
-        channel.unary_unary("/winnow.v1.RankingService/Nothing")(b"", metadata=ray_ranker.credentials())
+        raw(channel, "/winnow.v1.RankingService/Nothing")(b"", metadata=ray_ranker.credentials())
 
     assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_a_request_above_the_limit_is_refused_with_both_sizes(ray_ranker: Ranker) -> None:
     with ray_ranker.channel() as channel:
-        rank = channel.unary_unary(RANK)
+        rank = raw(channel)
         code, error = refusal(lambda: rank(b"\0" * 4_200_000, metadata=ray_ranker.credentials()))
 
     assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -76,14 +78,14 @@ def test_a_request_above_the_limit_is_refused_with_both_sizes(ray_ranker: Ranker
 
 def test_a_request_far_above_the_limit_does_not_even_reach_the_ranker(ray_ranker: Ranker) -> None:
     with ray_ranker.channel() as channel, pytest.raises(grpc.RpcError) as raised:
-        channel.unary_unary(RANK)(b"\0" * 10_000_000, metadata=ray_ranker.credentials())
+        raw(channel)(b"\0" * 10_000_000, metadata=ray_ranker.credentials())
 
     assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 def test_bytes_that_are_no_request_are_refused(ray_ranker: Ranker) -> None:
     with ray_ranker.channel() as channel:
-        rank = channel.unary_unary(RANK)
+        rank = raw(channel)
         code, error = refusal(lambda: rank(b"\xff\xff", metadata=ray_ranker.credentials()))
 
     assert code is grpc.StatusCode.INVALID_ARGUMENT
@@ -171,6 +173,11 @@ def test_each_call_leaves_one_line_in_the_log_of_the_process_that_started_ray(ra
     lines = [line for line in ray_ranker.log.splitlines() if '"request_id": "one-line"' in line]
     assert len(lines) == 1
     assert '"code": "OK"' in lines[0]
+
+
+def raw(channel: grpc.Channel, method: str = RANK) -> RawMethod:
+    """A method that takes bytes as they are."""
+    return channel.unary_unary(method)
 
 
 def _listens(host: str, port: int) -> bool:

@@ -33,7 +33,7 @@ sys.stdin.read()
 def serving(port: int) -> bool:
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         try:
-            return HealthStub(channel).Check(HealthCheckRequest(), timeout=5).status == SERVING
+            return bool(HealthStub(channel).Check(HealthCheckRequest(), timeout=5).status == SERVING)
         except grpc.RpcError:
             return False
 

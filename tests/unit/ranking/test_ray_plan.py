@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.ranking.ray_plan import RayPlan, ReplicaConfig, chosen_ports, environment
+from services.ranking.ray_plan import RayPlan, ReplicaConfig, check_metrics_ports, chosen_ports, environment
 from services.ranking.run_folder import RunFolder
 from services.ranking.settings import RankingSettings
 from shared.kernel.config import ConfigError, load
@@ -45,6 +45,20 @@ def test_a_taken_port_is_refused_by_name() -> None:
 
         with pytest.raises(ConfigError, match=f"127.0.0.1:{port}"):
             chosen_ports(load(RankingSettings, address=f"127.0.0.1:{port}"))
+
+
+def test_a_taken_port_for_metrics_is_refused_by_name() -> None:
+    with socket.socket() as foreign:
+        foreign.bind(("127.0.0.1", 0))
+        foreign.listen()
+        settings = load(RankingSettings, metrics_port=foreign.getsockname()[1])
+
+        with pytest.raises(ConfigError, match="WINNOW_RANKING_METRICS_PORT"):
+            check_metrics_ports(settings, "127.0.0.1")
+
+
+def test_without_metrics_no_port_is_looked_at() -> None:
+    check_metrics_ports(load(RankingSettings, metrics_port=0), "an address that is none")
 
 
 def test_an_own_ray_is_marked_closed_and_quiet() -> None:
