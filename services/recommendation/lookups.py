@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.recommendation import selection
 from services.recommendation.dependencies import Dependencies
@@ -116,8 +116,8 @@ class Lookups:
 
     async def _listing(self, query: Query, pool: Pool, journey: Journey) -> Listing:
         """The pool's first page of what may be shown, in the pool's order."""
-        allowed = await self.pipeline.allowed(query, Viewer(), pool, journey)
         scores = _scores_by_id(pool)
+        allowed = await self._allowed(query, Viewer(), pool, journey)
         entries = tuple(
             Entry(item_id, scores[item_id], place, _sources(allowed, place))
             for place, item_id in enumerate(allowed.item_ids[: query.page_size])
@@ -125,10 +125,9 @@ class Lookups:
         return Listing(journey.provenance(self.surfaces.version, query.request_id), entries)
 
     async def _personal(self, query: Query, pool: Pool, journey: Journey) -> Listing:
-        """The matches as the ranker orders them for the user."""
-        viewer = await self.pipeline.hydrated(query, journey)
-        hidden = viewer.hidden
-        allowed = await self.pipeline.allowed(query, viewer, _without(pool, hidden), journey)
+        """The matches as the ranker orders them for the user; what was consumed may be searched for."""
+        viewer = replace(await self.pipeline.hydrated(query, journey), consumed=frozenset(), served=())
+        allowed = await self._allowed(query, viewer, pool, journey)
         surface = self.surfaces.named(query.surface)
         ranked = await self.pipeline.scored(query, viewer, allowed, surface, journey)
         order = selection.order(ranked.candidates, ranked.scores, surface, query.page_size)
@@ -137,6 +136,10 @@ class Lookups:
             for place, row in enumerate(order.rows[: query.page_size].tolist())
         )
         return Listing(journey.provenance(self.surfaces.version, query.request_id), entries)
+
+    async def _allowed(self, query: Query, viewer: Viewer, pool: Pool, journey: Journey) -> Pool:
+        permitted = self.pipeline.permitted(query, viewer, pool, journey)
+        return await self.pipeline.allowed(query, viewer, permitted, journey)
 
 
 def _without(pool: Pool, forbidden: frozenset[str]) -> Pool:

@@ -98,8 +98,12 @@ class Pipeline:
             if len(pool) >= query.page_size:
                 break
             found = await journey.ask(source, query, viewer, RETRIEVE_SHARE)
-            pool = pool.joined(journey.filter(self._stages.id_filters, query, viewer, found))
+            pool = pool.joined(self.permitted(query, viewer, found, journey))
         return pool
+
+    def permitted(self, query: Query, viewer: Viewer, pool: Pool, journey: Journey) -> Pool:
+        """The candidates without those whose ids forbid it."""
+        return journey.filter(self._stages.id_filters, query, viewer, pool)
 
     async def allowed(self, query: Query, viewer: Viewer, pool: Pool, journey: Journey) -> Pool:
         """The candidates with their items, without those whose items forbid it."""

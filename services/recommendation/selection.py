@@ -53,19 +53,18 @@ def _repeats_matter(surface: Surface) -> bool:
 
 def _rules(candidates: Candidates, surface: Surface) -> tuple[_Repetition, _Repetition]:
     diversity, caps = surface.diversity, surface.caps
-    creators = _factors(diversity.creator_decay, diversity.creator_floor)
-    categories = _factors(diversity.category_decay, diversity.category_floor)
+    count = len(candidates)
+    creators = _factors(diversity.creator_decay, diversity.creator_floor, count)
+    categories = _factors(diversity.category_decay, diversity.category_floor, count)
     return (
         _Repetition.of(candidates.creator_ids, creators, caps.per_creator),
         _Repetition.of(candidates.primary_categories, categories, caps.per_category),
     )
 
 
-def _factors(decay: float, floor: float) -> list[float]:
-    """What the n-th repetition is worth; the last number stands for all further ones."""
-    factors = [1.0]
-    while decay < 1 and factors[-1] > floor:
-        factors.append(max(decay ** len(factors), floor))
+def _factors(decay: float, floor: float, count: int) -> list[float]:
+    """What the n-th repetition is worth, of at most `count`."""
+    factors: list[float] = np.maximum(decay ** np.arange(count + 1), floor).tolist()
     return factors
 
 
@@ -92,7 +91,7 @@ class _Repetition:
 
     def factor(self, row: int) -> float:
         repeats = self.shown[self.codes[row]]
-        return self.factors[repeats if repeats < len(self.factors) else -1]
+        return self.factors[repeats]
 
     def full(self, row: int) -> bool:
         return 0 < self.cap <= self.shown[self.codes[row]]
@@ -105,7 +104,7 @@ class _Repetition:
         """Factor and fullness of all rows at once: (N,), (N,)."""
         repeats = np.array(self.shown)[self.codes]
         full = repeats >= self.cap if self.cap else np.zeros(len(self.codes), np.bool_)
-        return np.array(self.factors)[np.minimum(repeats, len(self.factors) - 1)], full
+        return np.array(self.factors)[repeats], full
 
 
 class _Selection:

@@ -39,7 +39,7 @@ async def test_similar_items_come_in_the_sources_order_with_its_scores() -> None
     async with opened(world) as app:
         listing = await app.recommender.similar(ask(""), ["film-001", "film-001"])
 
-    assert ids_of(listing) == [f"film-{number}" for number in range(10, 20)]
+    assert ids_of(listing) == [f"film-{number:03}" for number in range(10, 20)]
     assert [entry.score for entry in listing.entries] == sorted(
         (entry.score for entry in listing.entries), reverse=True
     )
@@ -62,7 +62,7 @@ async def test_similar_items_pass_the_filter() -> None:
     async with opened(searchable()) as app:
         listing = await app.recommender.similar(ask("", filter=DRAMA, page_size=200), ["film-001"])
 
-    assert ids_of(listing) == [f"film-{number}" for number in range(12, 40, 4)]
+    assert ids_of(listing) == [f"film-{number:03}" for number in range(12, 40, 4)]
 
 
 async def test_a_deleted_item_is_not_similar_to_anything() -> None:
@@ -72,7 +72,7 @@ async def test_a_deleted_item_is_not_similar_to_anything() -> None:
     async with opened(world) as app:
         listing = await app.recommender.similar(ask(""), ["film-001"])
 
-    assert ids_of(listing) == [f"film-{number}" for number in range(11, 21)]
+    assert ids_of(listing) == [f"film-{number:03}" for number in range(11, 21)]
 
 
 async def test_without_candidate_generation_popular_items_of_the_same_categories_are_similar() -> None:

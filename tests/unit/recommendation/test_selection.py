@@ -91,6 +91,14 @@ def test_a_candidate_without_a_finite_score_stands_behind_negative_ones() -> Non
         assert chosen.rows.tolist() == [2, 0, 1]
 
 
+def test_a_decay_that_hardly_damps_is_no_more_work_than_any_other() -> None:
+    hardly = Surface(weights={"click": 1}, diversity=Diversity(creator_decay=1 - 1e-15, creator_floor=0.01))
+
+    chosen = order(candidates_of(3, creators=["a"] * 3), scores_of([3.0, 2.0, 1.0]), hardly, 10)
+
+    assert chosen.rows.tolist() == [0, 1, 2]
+
+
 def test_no_candidates_are_in_no_order() -> None:
     assert order(candidates_of(0), scores_of([]), CREATORS, 10).rows.tolist() == []
 
