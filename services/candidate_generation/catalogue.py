@@ -155,13 +155,16 @@ class Catalogue:
         if not known:
             slot = self._new_slot(item)
         old = self._items[slot] if known else None
-        if old is None or not self.alive[slot] or _content(old) != _content(item):
+        changed = old is None or _content(old) != _content(item)
+        if changed or not self.alive[slot]:
             self._content_versions.set(slot, self.version)
             self._updated[slot] = state.updated_watermark
         self._items[slot] = item
         self._alive.set(slot, value=True)
         self._popularity.set(slot, state.popularity)
-        self._index(slot, old, item)
+        self.windows.changed(slot, old, item)
+        if changed:
+            self._index(slot, old, item)
         self._newest.changed(slot, item.created_ms or state.first_seen_ms)
 
     def _index(self, slot: int, old: Item | None, new: Item) -> None:
@@ -169,7 +172,6 @@ class Catalogue:
         self.labels.change(slot, item_labels(old) if old else {}, item_labels(new))
         self.words.change(slot, item_words(old) if old else {}, item_words(new))
         self.attributes.changed(slot, new)
-        self.windows.changed(slot, old, new)
 
     def _new_slot(self, item: Item) -> int:
         if self._free:

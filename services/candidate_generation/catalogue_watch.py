@@ -19,7 +19,7 @@ from shared.kernel.clock import Clock
 from shared.kernel.errors import ErrorReason, ServiceError
 from shared.kernel.readiness import Readiness
 
-_AT_ONCE = 256  # items taken before requests get their turn
+_AT_ONCE = 64  # items taken before requests get their turn
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
 _STALE_AFTER_MS = 3_000

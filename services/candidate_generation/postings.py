@@ -6,7 +6,7 @@ slots is one array view, and only what an upsert really changes is touched.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -67,12 +67,6 @@ class PostingIndex:
     def __init__(self) -> None:
         self._by_key: dict[str, Postings] = {}
 
-    def __len__(self) -> int:
-        return len(self._by_key)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._by_key)
-
     def get(self, key: str) -> Postings:
         """The postings of a key; empty ones for a key that nobody carries."""
         return self._by_key.get(key, _NOTHING)
@@ -84,7 +78,10 @@ class PostingIndex:
                 self._remove(key, slot)
         for key, weight in new.items():
             if old.get(key) != weight:
-                self._by_key.setdefault(key, Postings()).add(slot, weight)
+                postings = self._by_key.get(key)
+                if postings is None:
+                    postings = self._by_key[key] = Postings()
+                postings.add(slot, weight)
 
     def forget(self, gone: npt.NDArray[np.bool_]) -> None:
         """Remove all slots of a (S,) mask."""

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from safetensors import SafetensorError
+
 from shared.kernel.clock import Clock
 from shared.model.bundle import Bundle, BundleError, open_bundle
 from shared.model.registry import Registry, RegistryError
@@ -20,7 +22,7 @@ from shared.model.registry import Registry, RegistryError
 T = TypeVar("T")
 
 # What a damaged or foreign bundle makes its loaders raise: missing arrays, shapes that differ, truncated files.
-_REFUSALS = (BundleError, ValueError, KeyError, IndexError, TypeError, RuntimeError)
+_REFUSALS = (BundleError, ValueError, KeyError, IndexError, TypeError, RuntimeError, SafetensorError)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +30,7 @@ from shared.domain.items import Item
 from shared.domain.retrieval import RetrievalRequest
 from shared.domain.user_state import ItemState, ItemStatus
 from shared.domain.vocabulary import Vocabulary
+from shared.kernel.config import load
 from shared.kernel.readiness import Readiness
 from shared.model.index import AnnoyItemIndex
 from shared.model.live_index import LiveIndex
@@ -130,7 +133,7 @@ class Room:
 
 def all_sources(room: Room) -> tuple[Source, ...]:
     """Every source, as the app puts them together."""
-    return sources_of(CandidateGenerationSettings(), room.lists)
+    return sources_of(load(CandidateGenerationSettings), room.lists)
 
 
 def retrieval_of(room: Room, *, ready: bool = True, sources: Sequence[Source] | None = None) -> CandidateRetrieval:
@@ -155,19 +158,26 @@ def history_of(*item_ids: str, kind: EventType = EventType.CLICK) -> History:
     )  # fmt: skip
 
 
-def asked(history: History | None = None, **fields: object) -> RetrievalRequest:
+def asked(history: History | None = None, **fields: Any) -> RetrievalRequest:
     """A request of now."""
-    return RetrievalRequest(history or History.empty(), **{"time_ms": NOW_MS, **fields})  # type: ignore[arg-type]  # a test's short form
+    return RetrievalRequest(history or History.empty(), **{"time_ms": NOW_MS, **fields})
 
 
 def _vector(item: Item) -> Floats:
-    total = 0.1 * _direction(f"id:{item.item_id}")
+    total = 0.1 * _noise(item.item_id)
     for category in item.categories:
         total = total + _direction(category)
     unit: Floats = (total / np.linalg.norm(total)).astype(np.float32)
     return unit
 
 
+def _noise(item_id: str) -> Floats:
+    digest = hashlib.blake2b(item_id.encode(), digest_size=WIDTH).digest()
+    noise: Floats = np.frombuffer(digest, np.uint8).astype(np.float32) / np.float32(255) - np.float32(0.5)
+    return noise
+
+
+@cache
 def _direction(name: str) -> Floats:
     seed = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest())
     direction: Floats = np.random.default_rng(seed).standard_normal(WIDTH).astype(np.float32)

@@ -11,6 +11,7 @@ from services.candidate_generation.query import Query, SourceAnswer
 from shared.domain.items import Item
 from shared.domain.provenance import Degradation
 from tests.unit.candidate_generation.rooms import Room, asked
+from tests.unit.candidate_generation.waiting import until
 
 LOST_SOMETHING = Degradation("well", "stale", "")
 
@@ -69,8 +70,7 @@ async def test_a_late_source_is_stopped() -> None:
 async def test_a_request_that_is_given_up_stops_its_sources() -> None:
     late = Source("late", late=True)
     request = asyncio.create_task(ask([late], _query(), {"late": 1}, timeout_ms=60_000))
-    while not late.quotas:
-        await asyncio.sleep(0)
+    await until(lambda: bool(late.quotas))
 
     request.cancel()
     await asyncio.gather(request, return_exceptions=True)

@@ -13,6 +13,7 @@ from shared.domain.watermark import Watermark
 from shared.kernel.readiness import Readiness
 from tests.unit.candidate_generation.memory_features import MemoryFeatures
 from tests.unit.candidate_generation.rooms import NOW_MS
+from tests.unit.candidate_generation.waiting import until
 
 
 class Scene:
@@ -36,13 +37,6 @@ class Scene:
 
     def holds(self, *item_ids: str) -> Callable[[], bool]:
         return lambda: sorted(self.watch.catalogue.living_ids()) == sorted(item_ids)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition."""
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_it_is_ready_when_the_catalogue_was_read_to_its_end() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from services.candidate_generation.sources.neighbours import NeighboursSource
 from shared.domain.conditions import ItemFilter
 from shared.domain.items import Item
@@ -11,7 +13,7 @@ ITEMS = [Item(item_id) for item_id in "abcdef"]
 SEQUENCES = [["a", "b", "c"], ["a", "b", "d"], ["a", "b", "e"], ["f", "c"]]
 
 
-async def _answered(room: Room, *history: str, quota: int = 3, **fields: object) -> list[str]:
+async def _answered(room: Room, *history: str, quota: int = 3, **fields: Any) -> list[str]:
     return room.ids(await NeighboursSource().search(room.query(asked(history_of(*history), **fields)), quota))
 
 

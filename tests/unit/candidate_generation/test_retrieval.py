@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from services.candidate_generation.query import Query, Source, SourceAnswer
 from services.candidate_generation.retrieval import CandidateRetrieval
+from services.candidate_generation.settings import DEFAULT_QUOTAS
 from shared.domain.conditions import AttributeCondition, Comparison, ItemFilter
 from shared.domain.items import Item, User
 from shared.domain.retrieval import RetrievalRequest, RetrievalResult
@@ -85,9 +86,7 @@ def test_nothing_forbidden_comes_nothing_comes_twice_and_nothing_eligible_is_mis
 ) -> None:
     async def play() -> list[RetrievalResult]:
         retrieval = await world.settle()
-        by_source = dict.fromkeys(
-            ("retriever", "neighbours", "popular", "trending", "fresh", "interests", "similar", "search"), quota
-        )
+        by_source = dict.fromkeys(DEFAULT_QUOTAS, quota)
         full = await retrieval.retrieve(replace(request, quotas=by_source), budget_ms=5000)
         again = await retrieval.retrieve(replace(request, quotas=by_source), budget_ms=5000)
         popular = await retrieval.retrieve(replace(request, quotas={"popular": quota}), budget_ms=5000)

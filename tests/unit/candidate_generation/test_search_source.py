@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from services.candidate_generation.sources.search import SearchSource
@@ -18,7 +20,7 @@ ITEMS = [
 ]
 
 
-async def _found(query: str, quota: int = 10, **fields: object) -> list[str]:
+async def _found(query: str, quota: int = 10, **fields: Any) -> list[str]:
     room = Room(*ITEMS)
     return room.ids(await SearchSource().search(room.query(asked(query_text=query, **fields)), quota))
 

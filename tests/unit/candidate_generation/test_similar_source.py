@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from services.candidate_generation.sources.similar import SimilarSource
 from shared.domain.conditions import ItemFilter
 from shared.domain.items import Item
@@ -12,7 +14,7 @@ COMEDY = [Item(f"c{number}", categories=("Comedy",)) for number in range(6)]
 ITEMS = [*HORROR, *COMEDY]
 
 
-async def _similar(room: Room, *seeds: str, quota: int = 5, **fields: object) -> list[str]:
+async def _similar(room: Room, *seeds: str, quota: int = 5, **fields: Any) -> list[str]:
     return room.ids(await SimilarSource().search(room.query(asked(seed_item_ids=seeds, **fields)), quota))
 
 
