@@ -4,8 +4,9 @@ An event is counted as an integer in the bucket (an eighth of the half-life) of 
 depend on the order in which events arrive, an erased user's events can be taken out exactly, and replaying the log
 gives the same numbers to the last bit.
 
-Now is the newest bucket in which anything happened, never the clock, and a quiet time counts as one half-life at most:
-imported data from 1998 is as popular as it was then, also after today's first live event.
+Now is the newest bucket in which anything happened, never the clock, and half a year without any event begins a new
+era: what was before it counts as one half-life older than what follows, not as years. So imported data from 1998 is as
+popular as it was then, and half as popular, instead of not at all, after today's first live event.
 
 Dimensions: N items, C buckets that are held, n events of a batch.
 """
@@ -13,6 +14,7 @@ Dimensions: N items, C buckets that are held, n events of a batch.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,8 @@ EVALUATED_BUCKETS = 64
 """Buckets, newest first, that a value is made of: the first one left out has lost 255/256 of its weight."""
 HELD_BUCKETS = 72
 """Some more are held: when an erasure empties the newest bucket, an older one counts again."""
+ERA_GAP_MS = 180 * 86_400_000
+"""A time without any event that is longer than this separates two eras."""
 _SCALE = 1 << 30  # weights are whole numbers, so that sums do not depend on their order
 _PAIR = np.dtype([("bucket", "<i8"), ("count", "<i8")])
 
@@ -147,9 +151,15 @@ class DecayedCounts:
     def _evaluate(self, counts: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
         """(n,) values of (n, C) counts; exact integer sums."""
         weights = np.zeros(HELD_BUCKETS, np.int64)
-        age, previous = 0, None
-        for bucket in sorted(self._evaluated(), reverse=True):
-            age += 0 if previous is None else min(previous - bucket, BUCKETS_PER_HALF_LIFE)
+        for bucket, age in self._ages().items():
             weights[self._columns[bucket]] = round(_SCALE * 2.0 ** (-age / BUCKETS_PER_HALF_LIFE))
-            previous = bucket
         return (counts @ weights) / _SCALE
+
+    def _ages(self) -> dict[int, int]:
+        """Age of each evaluated bucket, in buckets."""
+        newest_first = sorted(self._evaluated(), reverse=True)
+        ages = dict.fromkeys(newest_first[:1], 0)
+        for newer, older in pairwise(newest_first):
+            gap = newer - older
+            ages[older] = ages[newer] + (BUCKETS_PER_HALF_LIFE if gap * self.bucket_ms > ERA_GAP_MS else gap)
+        return ages

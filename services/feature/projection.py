@@ -152,7 +152,9 @@ class _Run:
                 self._catalogue.delete(item_id, place)
 
     def _apply_event(self, event: Event, offset: int) -> None:
-        entry, kind, time_ms = self._entries[event.user_id], event.event_type, event.event_time_ms
+        entry, kind, time_ms = self._entries.get(event.user_id), event.event_type, event.event_time_ms
+        if entry is None:  # of an anonymous session: no log should hold these
+            return
         entry.count(kind)
         if kind in CONSUMING_CODES and event.item_id:
             item = self._catalogue.touch(event.item_id)

@@ -86,6 +86,7 @@ class Updater:
     async def _apply(self, run: Sequence[LogRecord]) -> None:
         tombstone = run[0]
         if isinstance(tombstone.fact, Erasure) and await self.projection.users.knows(tombstone.subject):
+            await self.writer.flush()
             await self.projection.erase(tombstone, self.clock())
             await self.writer.flush()
         else:

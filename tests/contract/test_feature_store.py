@@ -1,0 +1,255 @@
+"""What every feature store promises, whatever it is made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from services.feature.memory_store import MemoryFeatureStore
+from services.feature.sqlite_store import open_sqlite_store
+from services.feature.store import (
+    Changes,
+    FeatureStore,
+    StoredCounts,
+    StoredEvent,
+    StoredItem,
+    StoredSlate,
+    StoredUser,
+    UserChange,
+)
+from shared.domain.history import HISTORY_LIMIT
+from shared.domain.items import ContentVector, Item, User
+from shared.domain.user_state import ItemStatus
+from shared.domain.watermark import Watermark
+
+ADAPTERS = ("memory", "sqlite")
+
+
+@asynccontextmanager
+async def opened(adapter: str, folder: Path) -> AsyncIterator[FeatureStore]:
+    if adapter == "memory":
+        yield MemoryFeatureStore()
+        return
+    async with open_sqlite_store(folder / "features.db") as store:
+        yield store
+
+
+@pytest.fixture(params=ADAPTERS)
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[FeatureStore]:
+    async with opened(request.param, tmp_path) as opened_store:
+        yield opened_store
+
+
+def user(user_id: str, subject: str = "", profile: User | None = None) -> StoredUser:
+    return StoredUser(user_id, subject or f"subject-{user_id}", {}, frozenset(), {}, (), profile)
+
+
+def events(count: int, *, start: int = 0) -> list[StoredEvent]:
+    return [(1_000 * n, n + 1, f"i{n % 7}", 3, 1.5, f"e{n}") for n in range(start, start + count)]
+
+
+def at(offset: int, **changes: object) -> Changes:
+    return Changes(Watermark.of(offset), **changes)  # type: ignore[arg-type]  # each test passes what Changes takes
+
+
+def change(user_id: str, added: list[StoredEvent], keep_from_ms: int | None = None) -> UserChange:
+    return UserChange(user(user_id), added, keep_from_ms)
+
+
+async def history(store: FeatureStore, user_id: str) -> list[StoredEvent]:
+    (found,) = await store.users([user_id])
+    return list(found.events)
+
+
+async def test_a_new_store_is_at_the_beginning_of_the_log_and_empty(store: FeatureStore) -> None:
+    assert await store.position() == Watermark()
+    assert await store.users(["anna"]) == []
+    assert await store.count_users() == 0
+    assert await store.all_items() == []
+    assert await store.all_counts() == []
+    assert not await store.needs_scrub()
+
+
+async def test_the_position_moves_with_the_rows(store: FeatureStore) -> None:
+    await store.commit(at(5, users=[change("anna", events(2))]))
+
+    assert await store.position() == Watermark.of(5)
+    assert await history(store, "anna") == events(2)
+
+
+async def test_a_position_in_several_partitions_comes_back(store: FeatureStore) -> None:
+    position = Watermark(((0, 7), (3, 9)))
+
+    await store.commit(Changes(position))
+
+    assert await store.position() == position
+
+
+async def test_everything_of_a_user_comes_back(store: FeatureStore) -> None:
+    profile = User("ünïcode", ("jazz",), {"age": 7.0, "vip": True, "city": "Zürich"})
+    stored = StoredUser(
+        user_id="ünïcode",
+        subject="s1",
+        event_counts={3: 2, 99: 1},
+        hidden_item_ids=frozenset({"h1", "h2"}),
+        followed={"creator": (10, 2), "": (11, 3)},
+        slates=(StoredSlate(5, 1, ("a", "b")), StoredSlate(6, 2, ())),
+        profile=profile,
+    )
+
+    await store.commit(at(1, users=[UserChange(stored, events(1))]))
+
+    (found,) = await store.users(["ünïcode"])
+    assert found.user == stored
+    assert found.events == tuple(events(1))
+
+
+async def test_an_event_without_a_value_comes_back_without_one(store: FeatureStore) -> None:
+    await store.commit(at(1, users=[change("anna", [(1, 1, "i", 2, math.nan, "e")])]))
+
+    ((time_ms, offset, item_id, kind, value, event_id),) = await history(store, "anna")
+    assert (time_ms, offset, item_id, kind, event_id) == (1, 1, "i", 2, "e")
+    assert math.isnan(value)
+
+
+async def test_late_events_come_back_at_their_place_and_ties_in_log_order(store: FeatureStore) -> None:
+    late, tied = (500, 9, "late", 3, 1.0, "e9"), (1_000, 10, "tied", 3, 1.0, "e10")
+
+    await store.commit(at(4, users=[change("anna", events(3))]))
+    await store.commit(at(10, users=[change("anna", [tied, late])]))
+
+    assert [event[2] for event in await history(store, "anna")] == ["i0", "late", "i1", "tied", "i2"]
+
+
+async def test_only_the_latest_thousand_events_are_history_but_all_are_kept(store: FeatureStore) -> None:
+    await store.commit(at(1_200, users=[change("anna", events(1_200))]))
+
+    assert await history(store, "anna") == events(HISTORY_LIMIT, start=200)
+    assert await store.events_of("anna") == events(1_200)
+
+
+async def test_events_that_may_go_never_take_one_with_them_that_may_not(store: FeatureStore) -> None:
+    await store.commit(at(4, users=[change("anna", events(4))]))
+    await store.commit(at(5, users=[change("anna", events(1, start=4), keep_from_ms=2_000)]))
+
+    kept = await store.events_of("anna")
+    assert [event for event in kept if event[0] >= 2_000] == events(3, start=2)
+
+
+async def test_events_of_the_past_go_in_the_end(store: FeatureStore) -> None:
+    await store.commit(at(4, users=[change("anna", events(4))]))
+    await store.commit(at(5, users=[change("anna", events(1, start=4), keep_from_ms=4_000)]))
+
+    assert await store.events_of("anna") == events(1, start=4)
+
+
+async def test_the_same_changes_twice_are_the_same_as_once(store: FeatureStore) -> None:
+    changes = at(
+        3,
+        users=[change("anna", events(2))],
+        items=[StoredItem("i0", ItemStatus.PRESENT, Item("i0"), 1, "w1-0.3", 0, 3)],
+        counts=[StoredCounts("i0", b"p", b"t")],
+        erased_user_ids=["ben"],
+    )
+
+    await store.commit(changes)
+    await store.commit(changes)
+
+    assert await store.events_of("anna") == events(2)
+    assert await store.count_users() == 1
+    assert len(await store.all_items()) == 1
+
+
+async def test_items_come_back_with_content_vectors_and_place(store: FeatureStore) -> None:
+    vector = ContentVector("text", "encoder-1", "hash", np.array([0.25, -1.0], np.float32))
+    item = Item("i0", title="One", categories=("a", "b"), attributes={"year": 1999.0}, vectors=(vector,), created_ms=3)
+    present = StoredItem("i0", ItemStatus.PRESENT, item, 17, "w1-0.4", 0, 4)
+    deleted = StoredItem("i1", ItemStatus.DELETED, None, 18, "w1-0.5", 0, 5)
+
+    await store.commit(at(5, items=[present, deleted]))
+
+    found = {stored.item_id: stored for stored in await store.all_items()}
+    assert found["i1"] == deleted
+    content = found["i0"].item
+    assert content is not None
+    assert content.vectors[0].values.tolist() == [0.25, -1.0]
+    assert (content.title, content.attributes, content.created_ms) == ("One", {"year": 1999.0}, 3)
+    assert (found["i0"].first_seen_ms, found["i0"].watermark, found["i0"].offset) == (17, "w1-0.4", 4)
+
+
+async def test_counts_are_replaced_and_dropped(store: FeatureStore) -> None:
+    await store.commit(at(1, counts=[StoredCounts("i0", b"1", b"2"), StoredCounts("i1", b"3", b"4")]))
+    await store.commit(at(2, counts=[StoredCounts("i0", b"5", b"6")], dropped_item_ids=["i1"]))
+
+    assert await store.all_counts() == [StoredCounts("i0", b"5", b"6")]
+
+
+async def test_an_erased_user_is_gone_and_nobody_else(store: FeatureStore) -> None:
+    await store.commit(at(2, users=[change("anna", events(2)), change("ben", events(1))]))
+
+    await store.commit(at(3, erased_user_ids=["anna"]))
+
+    assert [found.user.user_id for found in await store.users(["anna", "ben"])] == ["ben"]
+    assert await store.events_of("anna") == []
+    assert await store.user_id_of("subject-anna") is None
+    assert await store.count_users() == 1
+
+
+async def test_a_user_who_comes_back_after_an_erasure_begins_anew(store: FeatureStore) -> None:
+    await store.commit(at(2, users=[change("anna", events(2))]))
+
+    await store.commit(at(4, erased_user_ids=["anna"], users=[UserChange(user("anna", "new"), events(1, start=7))]))
+
+    assert await history(store, "anna") == events(1, start=7)
+    assert await store.user_id_of("new") == "anna"
+    assert await store.user_id_of("subject-anna") is None
+
+
+async def test_a_user_is_found_by_the_present_pseudonym(store: FeatureStore) -> None:
+    await store.commit(at(1, users=[change("anna", [])]))
+    await store.commit(at(2, users=[UserChange(user("anna", "later"), [])]))
+
+    assert await store.user_id_of("later") == "anna"
+    assert await store.user_id_of("subject-anna") is None
+
+
+async def test_all_users_come_in_the_order_of_their_ids(store: FeatureStore) -> None:
+    names = [f"u{number}" for number in range(1_100)] + ["", "ä", "Z"]
+    await store.commit(at(1, users=[change(name, []) for name in names if name]))
+
+    assert [found.user.user_id async for found in store.all_users()] == sorted(filter(None, names))
+
+
+async def test_the_page_token_key_stays_the_same(store: FeatureStore) -> None:
+    key = await store.page_token_key()
+
+    await store.commit(at(1))
+
+    assert len(key) == 32
+    assert await store.page_token_key() == key
+
+
+async def test_a_cleared_store_is_as_a_new_one(store: FeatureStore) -> None:
+    await store.commit(at(3, users=[change("anna", events(2))], counts=[StoredCounts("i0", b"p", b"t")]))
+
+    await store.clear()
+
+    assert await store.position() == Watermark()
+    assert await store.users(["anna"]) == []
+    assert await store.events_of("anna") == []
+    assert await store.all_counts() == []
+
+
+async def test_after_a_scrub_none_is_needed(store: FeatureStore) -> None:
+    await store.commit(at(1, users=[change("anna", events(2))]))
+    await store.commit(at(2, erased_user_ids=["anna"]))
+
+    await store.scrub()
+
+    assert not await store.needs_scrub()
+    assert await store.position() == Watermark.of(2)
