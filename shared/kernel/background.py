@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 import grpc
 import structlog
 
+from shared.kernel.context import outside
 from shared.kernel.errors import ServiceError, from_rpc_error
 from shared.kernel.readiness import Readiness
 from shared.kernel.telemetry import TASK_FAILURES
@@ -62,7 +63,7 @@ class Supervised:
 
     def start(self, name: str, factory: TaskFactory) -> None:
         """Runs what `factory` makes; anew after each failure, until it returns by itself. Names are used once."""
-        self._tasks[name] = asyncio.create_task(self._supervise(name, factory), name=name)
+        self._tasks[name] = asyncio.create_task(self._supervise(name, factory), name=name, context=outside())
 
     async def ended(self, name: str) -> None:
         """Returns when the task of this name has ended by itself."""

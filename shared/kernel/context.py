@@ -6,7 +6,7 @@ Kept in a context variable, so that child tasks share it and nobody has to pass 
 from __future__ import annotations
 
 import time
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field
 
 
@@ -31,6 +31,13 @@ _current: ContextVar[RequestContext | None] = ContextVar("request", default=None
 def enter(context: RequestContext) -> None:
     """Makes `context` the current one for this task and the tasks that it starts."""
     _current.set(context)
+
+
+def outside() -> Context:
+    """A copy of the present context that belongs to no request, for work that outlives the request that began it."""
+    context = copy_context()
+    context.run(_current.set, None)
+    return context
 
 
 def annotate(**fields: object) -> None:

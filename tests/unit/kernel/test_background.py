@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from shared.kernel.background import Backoff, Supervised
+from shared.kernel.context import RequestContext, enter, remaining_ms, request_id
 from shared.kernel.readiness import Readiness
 from shared.kernel.telemetry import TASK_FAILURES
 from tests.integration.kernel_servers import captured_logs
@@ -107,6 +108,23 @@ async def test_leaving_cancels_what_still_runs() -> None:
         await started.wait()
 
     assert cancelled.is_set()
+
+
+async def test_a_task_that_a_request_begins_outlives_the_requests_deadline() -> None:
+    seen = []
+
+    async def later() -> None:
+        seen.append((request_id(), remaining_ms()))
+
+    async def request(tasks: Supervised) -> None:
+        enter(RequestContext("r-1", deadline=0))
+        tasks.start("later", later)
+
+    async with Supervised() as tasks:
+        await asyncio.create_task(request(tasks))
+        await tasks.ended("later")
+
+    assert seen == [("", None)]
 
 
 def test_the_wait_doubles_up_to_its_limit() -> None:
