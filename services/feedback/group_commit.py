@@ -11,15 +11,19 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+import structlog
 
 from services.feedback.storage_errors import log_closed
 from shared.kernel.errors import ErrorReason, ServiceError
 
 Job = TypeVar("Job")
 Answer = TypeVar("Answer")
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +100,12 @@ class GroupCommit(Generic[Job]):
         self._closed = True
         while self._room.taken:
             await self._room.wait_for_change()
-        await self._loop.run_in_executor(self._thread, int)
-        self._thread.shutdown()
+        await asyncio.to_thread(self._thread.shutdown)
 
     def _schedule(self) -> None:
         if self._queue and not self._scheduled:
             self._scheduled = True
-            self._thread.submit(self._commit_next)
+            self._thread.submit(self._commit_next).add_done_callback(_report)
 
     def _commit_next(self) -> None:
         group = self._take()
@@ -181,6 +184,11 @@ class _Room:
 
     def _fits(self, weight: int) -> bool:
         return not self.taken or self.taken + weight <= self._limit
+
+
+def _report(commit: Future[None]) -> None:
+    if error := commit.exception():
+        log.error("log_writer.failed", exc_info=error)
 
 
 def _writer_failed() -> ServiceError:

@@ -77,7 +77,7 @@ def _item_rules(item: Item, attribute_names: Iterable[str]) -> Iterator[Rule]:
 
 
 def _attribute_rules(names: Iterable[str]) -> Iterator[Rule]:
-    for name, count in Counter(names).items():
+    for name, count in Counter(iter(names)).items():
         if count > 1:
             yield "attributes", f"{name!r} occurs {count} times: each name may occur once"
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from services.feedback import id_run
 from services.feedback.id_run import IdColumns, IdRun, merge_runs, write_run
 from services.feedback.seen_ids import FAN_IN, MANIFEST, SeenIds
 
@@ -58,22 +59,24 @@ def test_ids_that_share_their_first_half_are_told_apart(tmp_path: Path) -> None:
     assert found.tolist() == [True, False] * 50
 
 
-def test_a_merged_run_holds_the_ids_of_all(tmp_path: Path) -> None:
+def test_a_merged_run_holds_the_ids_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(id_run, "SLICE_IDS", 500)
     for part in range(3):
-        write_run(tmp_path / f"{part}.run", many(part * 70_000, part * 70_000 + 50_000))
+        write_run(tmp_path / f"{part}.run", many(part * 2_000, part * 2_000 + 1_000))
 
     steps = list(merge_runs(tmp_path / "all.run", [IdRun.open(tmp_path / f"{part}.run") for part in range(3)]))
 
     merged = IdRun.open(tmp_path / "all.run")
-    assert len(steps) > 1
-    assert merged.count == 150_000
+    assert len(steps) == 6
+    assert merged.count == 3_000
     for part in range(3):
-        assert merged.holds(IdColumns.of(many(part * 70_000, part * 70_000 + 50_000))).all()
-        assert not merged.holds(IdColumns.of(many(part * 70_000 + 50_000, (part + 1) * 70_000))).any()
+        assert merged.holds(IdColumns.of(many(part * 2_000, part * 2_000 + 1_000))).all()
+        assert not merged.holds(IdColumns.of(many(part * 2_000 + 1_000, (part + 1) * 2_000))).any()
 
 
-def test_an_abandoned_merge_leaves_nothing_behind(tmp_path: Path) -> None:
-    write_run(tmp_path / "a.run", many(0, 200_000))
+def test_an_abandoned_merge_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(id_run, "SLICE_IDS", 10)
+    write_run(tmp_path / "a.run", many(0, 100))
     merging = merge_runs(tmp_path / "all.run", [IdRun.open(tmp_path / "a.run")])
     next(merging)
 
@@ -142,6 +145,9 @@ def test_files_that_no_manifest_names_are_swept_away(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "ids").iterdir()) == sorted([*names, MANIFEST])
 
 
+EVERY = [hashed(number) for number in range(501)]
+
+
 class SetMachine(RuleBasedStateMachine):
     """Any order of additions, questions and restarts against a plain set."""
 
@@ -167,10 +173,11 @@ class SetMachine(RuleBasedStateMachine):
 
     @invariant()
     def it_knows_what_was_added(self) -> None:
-        assert self.seen.known(many(0, 501)) == {hashed(number) for number in self.added}
+        assert self.seen.known(EVERY) == {EVERY[number] for number in self.added}
 
     def teardown(self) -> None:
         self.folder.cleanup()
 
 
 TestTheSetBehavesLikeASet = SetMachine.TestCase
+TestTheSetBehavesLikeASet.settings = settings(max_examples=max(10, settings().max_examples // 4), stateful_step_count=20)

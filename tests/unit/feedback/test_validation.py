@@ -121,3 +121,7 @@ def test_a_name_of_an_attribute_may_occur_once() -> None:
 
     assert violation.field == "users[0].attributes"
     assert "'year'" in violation.description
+
+
+def test_names_may_come_as_the_mapping_that_they_are_keys_of() -> None:
+    assert attribute_violations({"year": 1999.0, "new": True}) == ()

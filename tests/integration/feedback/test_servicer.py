@@ -1,0 +1,214 @@
+"""The service as a client sees it: statuses, details, streams, limits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc import error_details_pb2, status_pb2
+from winnow.v1 import catalog_service_pb2 as catalog_pb
+from winnow.v1 import event_pb2, item_pb2, slate_pb2
+from winnow.v1 import feedback_service_pb2 as pb
+from winnow.v1.catalog_service_pb2_grpc import CatalogServiceStub
+from winnow.v1.feedback_service_pb2_grpc import FeedbackServiceStub
+
+from shared.kernel.errors import from_rpc_error
+from tests.contract.event_log_adapters import NOW_MS, event, records
+from tests.integration.feedback.service import Service, serving
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Service]:
+    async with serving(tmp_path / "data") as running:
+        yield running
+
+
+@pytest.fixture
+def stub(service: Service) -> FeedbackServiceStub:
+    return FeedbackServiceStub(service.channel)
+
+
+def click(number: int, **fields: object) -> event_pb2.Event:
+    values = {"event_id": f"event-{number}", "user_id": "ada", "item_id": f"item-{number}", "event_type": 3}
+    return event_pb2.Event(**(values | fields))  # type: ignore[arg-type]
+
+
+def details(status: status_pb2.Status) -> tuple[error_details_pb2.ErrorInfo, error_details_pb2.BadRequest]:
+    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    (first, second) = status.details
+    assert first.Unpack(info)
+    assert second.Unpack(bad)
+    return info, bad
+
+
+async def test_each_event_gets_a_status_in_request_order(stub: FeedbackServiceStub) -> None:
+    answer = await stub.RecordEvents(pb.RecordEventsRequest(events=[click(1), click(2, event_type=0), click(1)]))
+
+    assert [status.code for status in answer.statuses] == [0, grpc.StatusCode.INVALID_ARGUMENT.value[0], 0]
+    assert answer.watermark == "w1-0.1"
+
+
+async def test_a_refusal_carries_one_error_info_and_every_violation(stub: FeedbackServiceStub) -> None:
+    bad = click(1, event_id="", item_id="", event_type=10, event_time=Timestamp(seconds=NOW_MS // 1000 + 601))
+
+    answer = await stub.RecordEvents(pb.RecordEventsRequest(events=[bad]))
+
+    info, request = details(answer.statuses[0])
+    assert (info.reason, info.domain, info.metadata["fieldViolations"]) == ("INVALID_FIELD", "winnow.v1", "4")
+    assert {violation.field for violation in request.field_violations} == {
+        f"events[0].{field}" for field in ("event_id", "item_id", "value", "event_time")
+    }
+
+
+@pytest.mark.parametrize("count", [0, 1_001])
+async def test_a_batch_of_no_or_too_many_events_is_refused_as_a_whole(stub: FeedbackServiceStub, count: int) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.RecordEvents(pb.RecordEventsRequest(events=[click(number) for number in range(count)]))
+
+    error = from_rpc_error(refused.value)
+    assert (error.reason.name, [each.field for each in error.violations]) == ("INVALID_FIELD", ["events"])
+
+
+async def test_the_time_of_receipt_stands_in_for_a_missing_one(service: Service, stub: FeedbackServiceStub) -> None:
+    await stub.RecordEvents(pb.RecordEventsRequest(events=[click(1)]))
+
+    assert [record.fact for record in await records(service.app.log)] == [event(1, event_time_ms=NOW_MS)]
+
+
+async def test_a_request_of_ten_megabytes_is_refused_and_the_next_one_is_served(stub: FeedbackServiceStub) -> None:
+    huge = pb.RecordEventsRequest(events=[click(number, surface="s" * 10_500) for number in range(1_000)])
+    assert huge.ByteSize() > 10_000_000
+
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.RecordEvents(huge)
+    answer = await stub.RecordEvents(pb.RecordEventsRequest(events=[click(1)]))
+
+    error = from_rpc_error(refused.value)
+    assert (error.code, error.reason.name) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE")
+    assert (error.metadata["bytes"], error.metadata["limitBytes"]) == (str(huge.ByteSize()), "4194304")
+    assert answer.watermark == "w1-0.1"
+
+
+async def test_a_stream_is_acknowledged_batch_by_batch_in_order(service: Service, stub: FeedbackServiceStub) -> None:
+    async def batches() -> AsyncIterator[pb.StreamEventsRequest]:
+        for start in range(0, 300, 3):
+            yield pb.StreamEventsRequest(events=[click(start), click(start + 1, item_id=""), click(start + 2)])
+
+    answers = [answer async for answer in stub.StreamEvents(batches())]
+
+    assert [[status.code for status in answer.statuses] for answer in answers] == [[0, 3, 0]] * 100
+    offsets = [int(answer.watermark.rpartition(".")[2]) for answer in answers]
+    assert offsets == sorted(offsets)
+    assert all(offset >= 2 * row for row, offset in enumerate(offsets, 1))
+    assert [record.fact.item_id for record in await records(service.app.log)] == [  # type: ignore[union-attr]
+        f"item-{number}" for number in range(300) if number % 3 != 1
+    ]
+
+
+async def test_a_stream_ends_at_a_batch_that_breaks_the_contract_behind_the_answers_before_it(
+    stub: FeedbackServiceStub,
+) -> None:
+    async def batches() -> AsyncIterator[pb.StreamEventsRequest]:
+        yield pb.StreamEventsRequest(events=[click(1)])
+        yield pb.StreamEventsRequest()
+
+    answers = []
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        async for answer in stub.StreamEvents(batches()):
+            answers.append(answer.watermark)
+
+    assert answers == ["w1-0.1"]
+    assert from_rpc_error(refused.value).reason.name == "INVALID_FIELD"
+
+
+async def test_a_stream_whose_client_goes_keeps_what_was_acknowledged(
+    service: Service, stub: FeedbackServiceStub
+) -> None:
+    held = asyncio.Event()
+
+    async def batches() -> AsyncIterator[pb.StreamEventsRequest]:
+        yield pb.StreamEventsRequest(events=[click(1)])
+        await held.wait()
+
+    call = stub.StreamEvents(batches())
+    async for answer in call:
+        assert answer.watermark == "w1-0.1"
+        break
+    call.cancel()
+
+    assert len(await records(service.app.log)) == 1
+
+
+async def test_a_tail_takes_up_where_it_was_left(stub: FeedbackServiceStub) -> None:
+    await stub.RecordEvents(pb.RecordEventsRequest(events=[click(number) for number in range(10)]))
+
+    first = [each async for each in stub.TailEvents(pb.TailEventsRequest(batch_size=4))]
+    rest = [each async for each in stub.TailEvents(pb.TailEventsRequest(after_watermark=first[0].watermark))]
+
+    assert [len(each.records) for each in first] == [4, 4, 2]
+    assert [record.event.event_id for each in rest for record in each.records] == [f"event-{row}" for row in range(4, 10)]
+    assert first[-1].watermark == first[-1].head_watermark == "w1-0.10"
+
+
+@pytest.mark.parametrize("watermark", ["w1-0.7", "w1-3.1", "w2-0.1", "0"])
+async def test_a_watermark_that_is_not_the_logs_is_refused(stub: FeedbackServiceStub, watermark: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.TailEvents(pb.TailEventsRequest(after_watermark=watermark, follow=True)).read()
+
+    error = from_rpc_error(refused.value)
+    assert (error.code, error.reason.name) == (grpc.StatusCode.INVALID_ARGUMENT, "WATERMARK_INVALID")
+    assert error.metadata == {"watermark": watermark}
+
+
+async def test_a_negative_batch_size_is_refused_and_a_huge_one_is_coerced(stub: FeedbackServiceStub) -> None:
+    await stub.RecordEvents(pb.RecordEventsRequest(events=[click(1)]))
+
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.TailEvents(pb.TailEventsRequest(batch_size=-1)).read()
+    answers = [each async for each in stub.TailEvents(pb.TailEventsRequest(batch_size=2**31 - 1))]
+
+    assert [each.field for each in from_rpc_error(refused.value).violations] == ["batch_size"]
+    assert len(answers) == 1
+
+
+async def test_a_slate_that_is_gone_is_not_found_with_its_id(stub: FeedbackServiceStub) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.GetSlate(pb.GetSlateRequest(recommendation_id="r-404"))
+
+    error = from_rpc_error(refused.value)
+    assert (error.code, error.reason.name) == (grpc.StatusCode.NOT_FOUND, "RECOMMENDATION_NOT_FOUND")
+    assert error.metadata == {"recommendationId": "r-404"}
+
+
+async def test_slates_whose_columns_do_not_fit_are_refused_by_their_row(stub: FeedbackServiceStub) -> None:
+    crooked = slate_pb2.ServedSlate(recommendation_id="r-2", actions=[3], probabilities=[0.5, 0.5])
+
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.RecordSlates(pb.RecordSlatesRequest(slates=[slate_pb2.ServedSlate(), crooked]))
+
+    found = {each.field for each in from_rpc_error(refused.value).violations}
+    assert found == {"slates[0].recommendation_id", "slates[1]"}
+
+
+async def test_a_repeated_attribute_is_refused_with_the_item(service: Service) -> None:
+    twice = [item_pb2.Attribute(name="year", number_value=number) for number in (1, 2)]
+    request = catalog_pb.UpsertItemsRequest(items=[item_pb2.Item(item_id="x", attributes=twice)])
+
+    answer = await CatalogServiceStub(service.channel).UpsertItems(request)
+
+    _, bad = details(answer.statuses[0])
+    assert [violation.field for violation in bad.field_violations] == ["items[0].attributes"]
+
+
+async def test_a_profile_with_a_repeated_attribute_is_refused(service: Service) -> None:
+    twice = [item_pb2.Attribute(name="plan", string_value=text) for text in "ab"]
+    request = catalog_pb.UpsertUsersRequest(users=[item_pb2.User(user_id="ada", attributes=twice)])
+
+    answer = await CatalogServiceStub(service.channel).UpsertUsers(request)
+
+    _, bad = details(answer.statuses[0])
+    assert [violation.field for violation in bad.field_violations] == ["users[0].attributes"]
