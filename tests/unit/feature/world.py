@@ -99,16 +99,17 @@ async def running(folder: Path, log: MemoryLog, **overrides: object) -> AsyncIte
 class Room:
     """A projection over a store, driven by hand; `reopen` is what a restart after `kill -9` finds."""
 
-    def __init__(self, store: FeatureStore, projection: Projection) -> None:
+    def __init__(self, store: FeatureStore, projection: Projection, limit: int) -> None:
         self.store = store
         self.projection = projection
-        self.writer = Writer(projection, store, interval_ms=0, limit=10**9, backoff=QUICK)
-        self._updater = Updater(MemoryLog(), projection, self.writer, Readiness(), clock, 100, QUICK)
+        self.readiness = Readiness()
+        self.writer = Writer(projection, store, interval_ms=0, limit=limit, backoff=QUICK)
+        self._updater = Updater(MemoryLog(), projection, self.writer, self.readiness, clock, 100, QUICK)
 
     @classmethod
-    async def open(cls, store: FeatureStore, cached_events: int = 10**9) -> Room:
+    async def open(cls, store: FeatureStore, cached_events: int = 10**9, limit: int = 10**9) -> Room:
         """Begin with what the store holds."""
-        return cls(store, await load_projection(store, cached_events))
+        return cls(store, await load_projection(store, cached_events), limit)
 
     async def reopen(self) -> Room:
         """Forget everything that is not stored."""
@@ -116,7 +117,7 @@ class Room:
 
     async def take(self, records: Sequence[LogRecord], head: Watermark | None = None) -> None:
         """Apply records as one batch of the log."""
-        position = records[-1].watermark if records else self.projection.progress.applied
+        position = records[-1].watermark if records else head or self.projection.progress.applied
         await self._updater.take(LogBatch(tuple(records), position, head or position))
 
     async def dump(self) -> bytes:
