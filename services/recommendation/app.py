@@ -19,7 +19,7 @@ from services.recommendation.hydration import ItemHydration, ViewerHydration
 from services.recommendation.identity import RecommendationIds
 from services.recommendation.lookups import Lookups
 from services.recommendation.memory import Memory
-from services.recommendation.next_page import LateChecks, NextPages
+from services.recommendation.next_page import LateChecks, NextPages, Slates
 from services.recommendation.paging import PageTokens
 from services.recommendation.pipeline import Pipeline, Stages
 from services.recommendation.ranking import RankingStage
@@ -105,7 +105,7 @@ def _recommender(parts: _Parts) -> Recommender:
         ids=RecommendationIds(clock, np.random.default_rng()),
         surfaces=surfaces,
         pipeline=pipeline,
-        pages=NextPages(tokens, reserve, ports.feedback, checks),
+        pages=NextPages(tokens, Slates(reserve, parts.recorder, ports.feedback), checks),
         tokens=tokens,
         writer=PageWriter(ports.features, parts.memory),
         reserve=reserve,

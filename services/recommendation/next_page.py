@@ -1,4 +1,4 @@
-"""The next page of a slate: from the reserve in memory, else from the log; checked against what happened since.
+"""The next page of a slate: from memory, else from the log; checked against what happened since.
 
 What the user consumed or hid meanwhile, and what was deleted, is skipped; the page is filled from behind it.
 """
@@ -15,6 +15,7 @@ from services.recommendation.hydration import ItemHydration, ViewerHydration, se
 from services.recommendation.paging import PageTokens, Place
 from services.recommendation.queries import Query
 from services.recommendation.ranked_slate import RankedSlate
+from services.recommendation.recording import SlateRecorder
 from services.recommendation.reserve import Reserve
 from services.recommendation.slate import Pool, Rows, Viewer
 from services.recommendation.stages import Filter, Journey, Lost
@@ -22,6 +23,9 @@ from shared.domain.services import Feedback
 
 SLATE_SHARE, VIEWER_SHARE, ITEMS_SHARE = 0.5, 0.3, 0.5
 """Parts of what is left of the budget that each call may take."""
+
+ON_ITS_WAY_MS = 2_000
+"""A slate of another replica may need so long to come to the log; younger ones are not taken for gone."""
 
 SLACK = 20
 """Rows read at once beyond the page, in place of those that may be skipped."""
@@ -52,13 +56,34 @@ class LateChecks:
     item_filters: Sequence[Filter]
 
 
+@dataclass(frozen=True, slots=True)
+class Slates:
+    """Where a slate that was served is found again: in memory, on its way to the log, in the log."""
+
+    reserve: Reserve
+    recorder: SlateRecorder
+    feedback: Guarded[Feedback]
+
+    async def find(self, recommendation_id: str, budget_ms: float) -> RankedSlate | None:
+        """The slate, None when nobody has it.
+
+        Raises:
+            Lost: the log cannot be read.
+        """
+        if kept := self.reserve.find(recommendation_id):
+            return kept
+        served = self.recorder.find(recommendation_id)
+        if served is None:
+            served = await self.feedback.ask(lambda port: port.slate(recommendation_id), budget_ms)
+        return None if served is None else RankedSlate.logged(served)
+
+
 class NextPages:
     """Cuts later pages."""
 
-    def __init__(self, tokens: PageTokens, reserve: Reserve, feedback: Guarded[Feedback], checks: LateChecks) -> None:
+    def __init__(self, tokens: PageTokens, slates: Slates, checks: LateChecks) -> None:
         self._tokens = tokens
-        self._reserve = reserve
-        self._feedback = feedback
+        self._slates = slates
         self._checks = checks
 
     async def cut(self, query: Query, served_ms: int, journey: Journey) -> Cut | None:
@@ -88,18 +113,17 @@ class NextPages:
         return Cut(replace(slate, served=served), place.position, after if end < len(slate.rows) else None)
 
     async def _find(self, query: Query, place: Place, journey: Journey) -> RankedSlate | None:
-        if kept := self._reserve.find(place.recommendation_id):
-            return kept
         try:
-            logged = await self._feedback.ask(
-                lambda port: port.slate(place.recommendation_id), journey.budget.share_ms(SLATE_SHARE)
-            )
+            slate = await self._slates.find(place.recommendation_id, journey.budget.share_ms(SLATE_SHARE))
         except Lost as lost:
             journey.lose("page", "page-lost", f"{lost.detail}; the same token may be used again")
             return None
-        if logged is None or logged.user_id != query.user_id:
+        if slate is None and self._tokens.age_ms(query) < ON_ITS_WAY_MS:
+            journey.lose("page", "page-lost", "the slate is on its way to the log; the same token may be used again")
+            return None
+        if slate is None or slate.served.user_id != query.user_id:
             raise self._tokens.gone(query)
-        return RankedSlate.logged(logged)
+        return slate
 
     async def _viewer(self, query: Query, journey: Journey) -> Viewer:
         if not query.user_id:

@@ -71,10 +71,14 @@ class PageTokens:
             raise expired(age_ms, self._life_ms)
         return Place(body[_HEAD.size :].decode(), row_place, position)
 
+    def age_ms(self, query: Query) -> int:
+        """How long ago a valid token was made."""
+        issued_ms: int = _HEAD.unpack_from(self._body(query.page_token))[0]
+        return self._clock() - issued_ms
+
     def gone(self, query: Query) -> ServiceError:
         """The error for a valid token whose slate cannot be found any more."""
-        issued_ms = _HEAD.unpack_from(self._body(query.page_token))[0]
-        return expired(self._clock() - issued_ms, self._life_ms, "its slate is gone")
+        return expired(self.age_ms(query), self._life_ms, "its slate is gone")
 
     def _body(self, token: str) -> bytes:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from itertools import chain
 
 import structlog
 
@@ -48,6 +49,12 @@ class SlateRecorder:
     def waiting(self) -> int:
         """Slates that are served and not durable yet."""
         return len(self._waiting) + len(self._on_their_way)
+
+    def find(self, recommendation_id: str) -> ServedSlate | None:
+        """The first page's slate of an id, if it is not durable yet."""
+        waiting = chain(self._on_their_way, self._waiting)
+        mine = (slate for slate in waiting if slate.recommendation_id == recommendation_id)
+        return next((slate for slate in mine if not slate.first_position), None)
 
     def accept(self, slate: ServedSlate) -> None:
         """Queue one slate; never waits."""

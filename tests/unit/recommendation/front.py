@@ -103,7 +103,12 @@ async def opened(world: World, **settings: object) -> AsyncIterator[Recommendati
 
 async def all_pages(recommender: Recommender, first: Query) -> list[Answer]:
     """The first page and every page after it."""
-    pages = [await recommender.recommend(first)]
+    return await pages_after(recommender, first, await recommender.recommend(first))
+
+
+async def pages_after(recommender: Recommender, first: Query, answer: Answer) -> list[Answer]:
+    """An answered first page and every page after it."""
+    pages = [answer]
     while pages[-1].next_page_token:
         token = pages[-1].next_page_token
         pages.append(await recommender.recommend(replaced(first, page_token=token)))

@@ -134,9 +134,35 @@ async def test_a_token_of_a_slate_that_is_gone_has_expired() -> None:
         first = await app.recommender.recommend(ask())
         await world.feedback.recorded.wait()
         world.feedback.slates.clear()
+        world.now_ms += 10_000
         error = await _refusal(app.recommender, page_token=first.next_page_token)
 
     assert error.reason.name == "PAGE_TOKEN_EXPIRED"
+
+
+async def test_a_slate_that_is_not_in_the_log_yet_is_not_taken_for_gone() -> None:
+    world = World()
+
+    async with opened(world, reserve_slates=0) as app:
+        first = await app.recommender.recommend(ask())
+        await world.feedback.recorded.wait()
+        slates, world.feedback.slates = world.feedback.slates, []
+        early = await app.recommender.recommend(ask(page_token=first.next_page_token))
+        world.feedback.slates = slates
+        second = await app.recommender.recommend(ask(page_token=early.next_page_token))
+
+    assert losses(early) == {("page", "page-lost")}
+    assert len(second.entries) == 10
+
+
+async def test_a_slate_that_waits_for_the_log_gives_its_next_page() -> None:
+    world = World()
+    world.feedback.frozen = True
+
+    async with opened(world, reserve_slates=0, close_seconds=0) as app:
+        pages = await all_pages(app.recommender, ask())
+
+    assert [len(page.entries) for page in pages] == [10, 10, 10, 10, 10, 5]
 
 
 async def test_a_token_expires_after_its_life() -> None:
