@@ -83,7 +83,7 @@ async def test_a_frozen_ranker_is_left_behind_before_the_clients_deadline() -> N
         answer = await client.recommendations.Recommend(pb.RecommendRequest(user_id="ann"), timeout=1.0)
 
     assert len(answer.items) == 10
-    assert [(lost.stage, lost.reason) for lost in answer.header.degraded] == [("rank", "deadline")]
+    assert ("rank", "deadline") in {(lost.stage, lost.reason) for lost in answer.header.degraded}
 
 
 async def test_without_a_deadline_a_frozen_service_costs_no_more_than_the_budget() -> None:

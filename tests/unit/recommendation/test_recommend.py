@@ -264,5 +264,20 @@ async def test_no_net_negative_entry_stands_above_a_net_positive_one() -> None:
     assert signs == sorted(signs, reverse=True)
 
 
+async def test_a_surfaces_quotas_and_limit_shape_what_is_retrieved_and_ranked(tmp_path: Path) -> None:
+    world = World()
+    (tmp_path / "default.yaml").write_text(
+        "weights: {click: 1}\nquotas: {retriever: 30, neighbours: 5}\nranked_candidates: 20"
+    )
+
+    async with opened(world, surfaces_dir=tmp_path) as app:
+        answer = await app.recommender.recommend(ask())
+
+    counts = {count.component: (count.entered, count.removed) for count in answer.provenance.stage_counts}
+    assert world.candidates.requests[-1].quotas == {"retriever": 30, "neighbours": 5}
+    assert counts["cut"][0] - counts["cut"][1] == len(world.ranking.requests[-1].candidates) == 20
+    assert losses(answer) == set()
+
+
 def _session(session_events: tuple[Event, ...], **asked: object) -> Query:
     return ask("", session_id="s-1", session_events=session_events, **asked)
