@@ -20,7 +20,7 @@ from shared.domain.intake import ErasedStore, Recorded, UserErasure, UserExport
 from shared.domain.items import Item, User
 from shared.domain.slates import ServedSlate
 from shared.domain.watermark import Watermark
-from shared.kernel.errors import ServiceError, from_rpc_error, from_status
+from shared.kernel.errors import ErrorReason, ServiceError, from_rpc_error, from_status
 from shared.wire.events import event_from_proto, event_to_proto
 from shared.wire.items import item_to_proto, user_from_proto, user_to_proto
 from shared.wire.log import record_from_proto
@@ -35,6 +35,8 @@ CALL_BYTES: Final = 3 << 20
 WRITE_TIMEOUT_S: Final = 10.0
 ERASE_TIMEOUT_S: Final = 60.0
 NOT_FOUND: Final = "RECOMMENDATION_NOT_FOUND"
+LOST_STATUS: Final = "Internal error from Core"
+"""What grpc.aio makes of the server's status when that comes while the client is sending: the status itself is lost."""
 IDEMPOTENT_METHODS: Final = (
     *(f"winnow.v1.FeedbackService/{name}" for name in ("RecordEvents", "RecordSlates", "GetSlate")),
     *(f"winnow.v1.CatalogService/{name}" for name in ("UpsertItems", "DeleteItems", "UpsertUsers")),
@@ -108,7 +110,11 @@ class GrpcFeedback:
     async def stream_events(self, batches: AsyncIterable[Sequence[Event]]) -> AsyncIterator[Recorded]:
         """Append a long run of batches, at most a thousand events each; one answer a batch, in order.
 
-        Batches are taken from the producer only as fast as they become durable.
+        Batches are taken from the producer only as fast as they become durable. After an error, send again what was
+        not acknowledged; by `record_events`, if you want to know why.
+
+        Raises:
+            ServiceError: as the server told, or DEPENDENCY_UNAVAILABLE when the stream broke under a batch.
         """
 
         async def requests() -> AsyncIterator[feedback_service_pb2.StreamEventsRequest]:
@@ -120,6 +126,8 @@ class GrpcFeedback:
             with _service_errors():
                 async for answer in call:
                     yield _Answers(answer.statuses, answer.watermark).recorded()
+        except ServiceError as error:
+            raise _broken_stream() if error.message == LOST_STATUS else error from error.__cause__
         finally:
             call.cancel()
 
@@ -215,6 +223,12 @@ def _batches(messages: Iterable[Message], limit: int) -> Iterator[list[Message]]
         size += added
     if batch:
         yield batch
+
+
+def _broken_stream() -> ServiceError:
+    message = "the stream broke before the server could say why; send again what was not acknowledged"
+    metadata = {"dependency": "feedback", "code": "INTERNAL"}
+    return ServiceError(ErrorReason.DEPENDENCY_UNAVAILABLE, message, metadata=metadata)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from shared.wire.log import fact_to_bytes
 from tests.fakes import MemoryLog
 
 NOW_MS = 1_800_000_000_000
+
+Answer = TypeVar("Answer")
+Failure = TypeVar("Failure", bound=Exception)
 
 OpenLog = Callable[[Path], AbstractAsyncContextManager[EventLog]]
 
@@ -99,6 +103,17 @@ async def events_of(log: EventLog, user_id: str) -> list[Event]:
     """A user's events in the log's order."""
     facts = [record.fact for record in await records(log)]
     return [fact for fact in facts if isinstance(fact, Event) and fact.user_id == user_id]
+
+
+async def until_error(answers: AsyncIterator[Answer], kind: type[Failure]) -> tuple[list[Answer], Failure]:
+    """What a stream gives before it fails, and how it fails."""
+    found: list[Answer] = []
+    try:
+        async for answer in answers:
+            found.append(answer)  # noqa: PERF401  # a comprehension would lose what came before the failure
+    except kind as error:
+        return found, error
+    raise AssertionError(f"the stream ended well after {len(found)} answers")
 
 
 def as_bytes(facts: Iterable[Fact | None]) -> list[bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 
@@ -326,5 +326,7 @@ async def test_an_erased_event_that_is_sent_again_is_still_a_repeat(log: EventLo
     assert await events_of(log, "ada") == []
 
 
-def _follow(log: EventLog) -> AsyncIterator[LogBatch]:
-    return log.tail(Watermark(), follow=True)
+def _follow(log: EventLog) -> AsyncGenerator[LogBatch, None]:
+    following = log.tail(Watermark(), follow=True)
+    assert isinstance(following, AsyncGenerator)
+    return following

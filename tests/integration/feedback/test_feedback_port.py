@@ -73,12 +73,14 @@ async def test_the_catalogue_and_profiles_go_in_and_out(ports: Ports) -> None:
 
     assert (set(items.refused), set(users.refused)) == ({1}, {1})
     assert deleted == Watermark.of(4)
-    assert as_bytes(await facts(ports)) == as_bytes([
-        item,
-        User("ada", ("jazz",), {"premium": True}),
-        ItemDeletion("x"),
-        ItemDeletion("never-there"),
-    ])
+    assert as_bytes(await facts(ports)) == as_bytes(
+        [
+            item,
+            User("ada", ("jazz",), {"premium": True}),
+            ItemDeletion("x"),
+            ItemDeletion("never-there"),
+        ]
+    )
 
 
 async def test_a_slate_is_read_back_with_all_its_inputs(ports: Ports) -> None:

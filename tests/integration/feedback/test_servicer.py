@@ -13,11 +13,11 @@ from google.rpc import error_details_pb2, status_pb2
 from winnow.v1 import catalog_service_pb2 as catalog_pb
 from winnow.v1 import event_pb2, item_pb2, slate_pb2
 from winnow.v1 import feedback_service_pb2 as pb
+from winnow.v1 import feedback_service_pb2_grpc as pb_grpc
 from winnow.v1.catalog_service_pb2_grpc import CatalogServiceStub
-from winnow.v1.feedback_service_pb2_grpc import FeedbackServiceStub
 
 from shared.kernel.errors import from_rpc_error
-from tests.contract.event_log_adapters import NOW_MS, event, records
+from tests.contract.event_log_adapters import NOW_MS, event, records, until_error
 from tests.integration.feedback.service import Service, serving
 
 
@@ -28,8 +28,8 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
 
 
 @pytest.fixture
-def stub(service: Service) -> FeedbackServiceStub:
-    return FeedbackServiceStub(service.channel)
+def stub(service: Service) -> pb_grpc.FeedbackServiceAsyncStub:
+    return pb_grpc.FeedbackServiceStub(service.channel)
 
 
 def click(number: int, **fields: object) -> event_pb2.Event:
@@ -45,14 +45,14 @@ def details(status: status_pb2.Status) -> tuple[error_details_pb2.ErrorInfo, err
     return info, bad
 
 
-async def test_each_event_gets_a_status_in_request_order(stub: FeedbackServiceStub) -> None:
+async def test_each_event_gets_a_status_in_request_order(stub: pb_grpc.FeedbackServiceAsyncStub) -> None:
     answer = await stub.RecordEvents(pb.RecordEventsRequest(events=[click(1), click(2, event_type=0), click(1)]))
 
     assert [status.code for status in answer.statuses] == [0, grpc.StatusCode.INVALID_ARGUMENT.value[0], 0]
     assert answer.watermark == "w1-0.1"
 
 
-async def test_a_refusal_carries_one_error_info_and_every_violation(stub: FeedbackServiceStub) -> None:
+async def test_a_refusal_carries_one_error_info_and_every_violation(stub: pb_grpc.FeedbackServiceAsyncStub) -> None:
     bad = click(1, event_id="", item_id="", event_type=10, event_time=Timestamp(seconds=NOW_MS // 1000 + 601))
 
     answer = await stub.RecordEvents(pb.RecordEventsRequest(events=[bad]))
@@ -65,7 +65,9 @@ async def test_a_refusal_carries_one_error_info_and_every_violation(stub: Feedba
 
 
 @pytest.mark.parametrize("count", [0, 1_001])
-async def test_a_batch_of_no_or_too_many_events_is_refused_as_a_whole(stub: FeedbackServiceStub, count: int) -> None:
+async def test_a_batch_of_no_or_too_many_events_is_refused_as_a_whole(
+    stub: pb_grpc.FeedbackServiceAsyncStub, count: int
+) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await stub.RecordEvents(pb.RecordEventsRequest(events=[click(number) for number in range(count)]))
 
@@ -73,13 +75,17 @@ async def test_a_batch_of_no_or_too_many_events_is_refused_as_a_whole(stub: Feed
     assert (error.reason.name, [each.field for each in error.violations]) == ("INVALID_FIELD", ["events"])
 
 
-async def test_the_time_of_receipt_stands_in_for_a_missing_one(service: Service, stub: FeedbackServiceStub) -> None:
+async def test_the_time_of_receipt_stands_in_for_a_missing_one(
+    service: Service, stub: pb_grpc.FeedbackServiceAsyncStub
+) -> None:
     await stub.RecordEvents(pb.RecordEventsRequest(events=[click(1)]))
 
     assert [record.fact for record in await records(service.app.log)] == [event(1, event_time_ms=NOW_MS)]
 
 
-async def test_a_request_of_ten_megabytes_is_refused_and_the_next_one_is_served(stub: FeedbackServiceStub) -> None:
+async def test_a_request_of_ten_megabytes_is_refused_and_the_next_one_is_served(
+    stub: pb_grpc.FeedbackServiceAsyncStub,
+) -> None:
     huge = pb.RecordEventsRequest(events=[click(number, surface="s" * 10_500) for number in range(1_000)])
     assert huge.ByteSize() > 10_000_000
 
@@ -93,7 +99,9 @@ async def test_a_request_of_ten_megabytes_is_refused_and_the_next_one_is_served(
     assert answer.watermark == "w1-0.1"
 
 
-async def test_a_stream_is_acknowledged_batch_by_batch_in_order(service: Service, stub: FeedbackServiceStub) -> None:
+async def test_a_stream_is_acknowledged_batch_by_batch_in_order(
+    service: Service, stub: pb_grpc.FeedbackServiceAsyncStub
+) -> None:
     async def batches() -> AsyncIterator[pb.StreamEventsRequest]:
         for start in range(0, 300, 3):
             yield pb.StreamEventsRequest(events=[click(start), click(start + 1, item_id=""), click(start + 2)])
@@ -110,23 +118,20 @@ async def test_a_stream_is_acknowledged_batch_by_batch_in_order(service: Service
 
 
 async def test_a_stream_ends_at_a_batch_that_breaks_the_contract_behind_the_answers_before_it(
-    stub: FeedbackServiceStub,
+    stub: pb_grpc.FeedbackServiceAsyncStub,
 ) -> None:
     async def batches() -> AsyncIterator[pb.StreamEventsRequest]:
         yield pb.StreamEventsRequest(events=[click(1)])
         yield pb.StreamEventsRequest()
 
-    answers = []
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        async for answer in stub.StreamEvents(batches()):
-            answers.append(answer.watermark)
+    answers, refused = await until_error(aiter(stub.StreamEvents(batches())), grpc.aio.AioRpcError)
 
-    assert answers == ["w1-0.1"]
-    assert from_rpc_error(refused.value).reason.name == "INVALID_FIELD"
+    assert [answer.watermark for answer in answers] == ["w1-0.1"]
+    assert from_rpc_error(refused).reason.name == "INVALID_FIELD"
 
 
 async def test_a_stream_whose_client_goes_keeps_what_was_acknowledged(
-    service: Service, stub: FeedbackServiceStub
+    service: Service, stub: pb_grpc.FeedbackServiceAsyncStub
 ) -> None:
     held = asyncio.Event()
 
@@ -143,19 +148,23 @@ async def test_a_stream_whose_client_goes_keeps_what_was_acknowledged(
     assert len(await records(service.app.log)) == 1
 
 
-async def test_a_tail_takes_up_where_it_was_left(stub: FeedbackServiceStub) -> None:
+async def test_a_tail_takes_up_where_it_was_left(stub: pb_grpc.FeedbackServiceAsyncStub) -> None:
     await stub.RecordEvents(pb.RecordEventsRequest(events=[click(number) for number in range(10)]))
 
     first = [each async for each in stub.TailEvents(pb.TailEventsRequest(batch_size=4))]
     rest = [each async for each in stub.TailEvents(pb.TailEventsRequest(after_watermark=first[0].watermark))]
 
     assert [len(each.records) for each in first] == [4, 4, 2]
-    assert [record.event.event_id for each in rest for record in each.records] == [f"event-{row}" for row in range(4, 10)]
+    assert [record.event.event_id for each in rest for record in each.records] == [
+        f"event-{row}" for row in range(4, 10)
+    ]
     assert first[-1].watermark == first[-1].head_watermark == "w1-0.10"
 
 
 @pytest.mark.parametrize("watermark", ["w1-0.7", "w1-3.1", "w2-0.1", "0"])
-async def test_a_watermark_that_is_not_the_logs_is_refused(stub: FeedbackServiceStub, watermark: str) -> None:
+async def test_a_watermark_that_is_not_the_logs_is_refused(
+    stub: pb_grpc.FeedbackServiceAsyncStub, watermark: str
+) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await stub.TailEvents(pb.TailEventsRequest(after_watermark=watermark, follow=True)).read()
 
@@ -164,7 +173,9 @@ async def test_a_watermark_that_is_not_the_logs_is_refused(stub: FeedbackService
     assert error.metadata == {"watermark": watermark}
 
 
-async def test_a_negative_batch_size_is_refused_and_a_huge_one_is_coerced(stub: FeedbackServiceStub) -> None:
+async def test_a_negative_batch_size_is_refused_a_huge_one_coerced(
+    stub: pb_grpc.FeedbackServiceAsyncStub,
+) -> None:
     await stub.RecordEvents(pb.RecordEventsRequest(events=[click(1)]))
 
     with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -175,7 +186,7 @@ async def test_a_negative_batch_size_is_refused_and_a_huge_one_is_coerced(stub: 
     assert len(answers) == 1
 
 
-async def test_a_slate_that_is_gone_is_not_found_with_its_id(stub: FeedbackServiceStub) -> None:
+async def test_a_slate_that_is_gone_is_not_found_with_its_id(stub: pb_grpc.FeedbackServiceAsyncStub) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await stub.GetSlate(pb.GetSlateRequest(recommendation_id="r-404"))
 
@@ -184,7 +195,7 @@ async def test_a_slate_that_is_gone_is_not_found_with_its_id(stub: FeedbackServi
     assert error.metadata == {"recommendationId": "r-404"}
 
 
-async def test_slates_whose_columns_do_not_fit_are_refused_by_their_row(stub: FeedbackServiceStub) -> None:
+async def test_slates_whose_columns_do_not_fit_are_refused_by_their_row(stub: pb_grpc.FeedbackServiceAsyncStub) -> None:
     crooked = slate_pb2.ServedSlate(recommendation_id="r-2", actions=[3], probabilities=[0.5, 0.5])
 
     with pytest.raises(grpc.aio.AioRpcError) as refused:

@@ -1,4 +1,4 @@
-"""One commit for all who wait, in their order; whoever comes while too much waits is held up; failures hit the group."""
+"""One commit for all who wait, in their order; who comes while too much waits is held up; failures hit the group."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever is sent, repeated, erased and restarted: the log holds each id once, in order, and positions tell the truth."""
+"""Whatever is sent, repeated, erased, restarted: the log holds each id once, in order, and positions tell the truth."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ def test_concurrent_batches_with_common_ids_leave_each_id_once(sent: list[list[i
             positions = await asyncio.gather(*(log.append([numbered(each) for each in batch]) for batch in sent))
             found = [record.fact for record in await records(log)]
 
-            assert as_bytes(found) == as_bytes(numbered(number) for number in {each for batch in sent for each in batch})
+            assert as_bytes(found) == as_bytes(
+                numbered(number) for number in {each for batch in sent for each in batch}
+            )
             for batch, position in zip(sent, positions, strict=True):
                 assert {numbered(number) for number in batch} <= set(found[: position.offset()])
 

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.feedback.pipelining import in_order
+from tests.contract.event_log_adapters import until_error
 
 
 async def count(stop: int, taken: list[int] | None = None) -> AsyncIterator[int]:
@@ -94,12 +94,10 @@ async def test_a_failure_ends_the_stream_behind_the_answers_before_it() -> None:
             raise OSError("full")
         return number
 
-    answers: list[int] = []
-    with pytest.raises(OSError, match="full"):
-        async for answer in in_order(count(100), work, 4):
-            answers.append(answer)
+    answers, error = await until_error(in_order(count(100), work, 4), OSError)
 
     assert answers == [0, 1]
+    assert str(error) == "full"
 
 
 async def test_what_fails_in_the_producer_reaches_the_consumer_behind_the_answers() -> None:
@@ -110,12 +108,10 @@ async def test_what_fails_in_the_producer_reaches_the_consumer_behind_the_answer
     async def at_once(number: int) -> int:
         return number
 
-    answers: list[int] = []
-    with pytest.raises(ValueError, match="no request"):
-        async for answer in in_order(broken(), at_once, 4):
-            answers.append(answer)
+    answers, error = await until_error(in_order(broken(), at_once, 4), ValueError)
 
     assert answers == [0]
+    assert str(error) == "no request"
 
 
 async def test_a_consumer_that_goes_ends_the_work() -> None:

@@ -45,7 +45,7 @@ def test_a_run_of_any_ids_holds_exactly_them(held: set[bytes], others: set[bytes
     asked = sorted(held | others)
     with TemporaryDirectory() as folder:
         write_run(Path(folder) / "a.run", sorted(held))
-        found = IdRun.open(Path(folder) / "a.run").holds(IdColumns.of(asked)) if asked else []
+        found = IdRun.open(Path(folder) / "a.run").holds(IdColumns.of(asked)).tolist()
 
     assert [each for each, here in zip(asked, found, strict=True) if here] == sorted(held)
 
@@ -180,4 +180,6 @@ class SetMachine(RuleBasedStateMachine):
 
 
 TestTheSetBehavesLikeASet = SetMachine.TestCase
-TestTheSetBehavesLikeASet.settings = settings(max_examples=max(10, settings().max_examples // 4), stateful_step_count=20)
+TestTheSetBehavesLikeASet.settings = settings(
+    max_examples=max(10, settings().max_examples // 4), stateful_step_count=20
+)
