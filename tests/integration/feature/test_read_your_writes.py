@@ -1,0 +1,78 @@
+"""Whoever writes and then reads with the watermark sees the write, whatever else is going on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import numpy as np
+
+from services.feature.app import open_feature
+from shared.clients.features import GrpcFeatures
+from shared.clients.feedback import GrpcFeedback
+from shared.domain.services import Features
+from shared.kernel.client import open_channel
+from shared.kernel.server import GrpcServer
+from tests.integration.feature.embedded import Embedded, embedded
+from tests.unit.feature.world import ENOUGH_MS, NOW_MS, catalogue_of, clock, event, settings
+
+PAIRS = 10_000 if os.environ.get("WINNOW_SOAK") else 1_000
+WRITERS = 20
+USERS = 50
+
+
+async def violations(services: Embedded, features: Features, writer: int) -> int:
+    """Reads that did not show the write before them."""
+    random = np.random.default_rng(writer)
+    missed = 0
+    for turn in range(PAIRS // WRITERS):
+        user_id, written = f"user-{random.integers(USERS)}", f"pair-{writer}-{turn}"
+        at_ms = NOW_MS - int(random.integers(1_000))
+        recorded = await services.feedback.intake.record_events([event(user_id, "i0", at_ms=at_ms, event_id=written)])
+        state = await features.user_state(user_id, recorded.watermark, history_limit=1_000, budget_ms=ENOUGH_MS)
+        missed += state.stale or written not in state.history.event_ids
+    return missed
+
+
+async def noise(services: Embedded, stop: asyncio.Event) -> None:
+    """Others write all the time: events in batches, items and slates."""
+    while not stop.is_set():
+        await services.feedback.intake.record_events([event(f"other-{n}", f"i{n}") for n in range(50)])
+        await services.feedback.intake.upsert_items(catalogue_of(10))
+
+
+async def pairs(services: Embedded, features: Features) -> list[int]:
+    stop = asyncio.Event()
+    background = asyncio.create_task(noise(services, stop))
+    missed = await asyncio.gather(*(violations(services, features, writer) for writer in range(WRITERS)))
+    stop.set()
+    await background
+    return missed
+
+
+async def test_no_read_misses_the_write_before_it_in_one_process(tmp_path: Path) -> None:
+    async with embedded(tmp_path, cached_events=1_000) as services:
+        assert await pairs(services, services.feature.features) == [0] * WRITERS
+
+
+async def test_no_read_misses_the_write_before_it_over_grpc(tmp_path: Path) -> None:
+    async with (
+        embedded(tmp_path) as services,
+        GrpcServer("127.0.0.1:0", [services.feature.hosted]) as server,
+        open_channel(server.address) as channel,
+    ):
+        assert await pairs(services, GrpcFeatures(channel)) == [0] * WRITERS
+
+
+async def test_a_service_that_follows_the_log_over_grpc_shows_every_write(tmp_path: Path) -> None:
+    async with (
+        embedded(tmp_path / "one") as services,
+        GrpcServer("127.0.0.1:0", [services.feedback.hosted]) as server,
+        open_channel(server.address) as channel,
+        open_feature(settings(tmp_path / "other"), clock, GrpcFeedback(channel)) as remote,
+    ):
+        await remote.hosted.readiness.wait_ready()
+
+        assert await violations(services, remote.features, 0) == 0
+        assert await remote.dump() == await services.feature.dump()
