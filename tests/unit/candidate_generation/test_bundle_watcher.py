@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from shared.model.bundle import ITEMS, Bundle, write_bundle, write_strings
+from shared.model.bundle import ITEMS, Bundle
 from shared.model.bundle_watcher import BundleSource, BundleStatus, BundleWatcher
-from shared.model.manifest import Holdout, ManifestFacts
 from shared.model.registry import Registry
+from tests.unit.candidate_generation.bare_bundles import publish_bare
 
 DAY_MS = 86_400_000
 
@@ -36,11 +36,7 @@ class Scene:
 
     def publish(self, item_id: str, created_ms: int) -> str:
         """Publish a bundle that consists of one item."""
-        folder = self.folder / f"made-{created_ms}"
-        folder.mkdir()
-        write_strings(folder / ITEMS, (item_id,))
-        write_bundle(folder, _facts(created_ms))
-        return self.registry.publish(folder)
+        return publish_bare(self.registry, self.folder / f"made-{created_ms}", item_id, created_ms)
 
     def stored(self, version: str) -> Path:
         """Where the registry keeps a bundle."""
@@ -51,14 +47,6 @@ class Scene:
 
     async def _install(self, bundle: Bundle, loaded: str) -> None:
         self.installed.append((bundle.manifest.version, loaded))
-
-
-def _facts(created_ms: int) -> ManifestFacts:
-    return ManifestFacts(
-        created_ms=created_ms, seed=1, data_name="one item", trained_events=0, trained_until_ms=0,
-        holdout=Holdout(split="none"), serve_order="retrieval", actions=(), search_k=1, retriever={}, ranker={},
-        index={}, training={}, metrics={}, gates=(),
-    )  # fmt: skip
 
 
 @pytest.fixture
