@@ -57,7 +57,7 @@ async def open_feedback(settings: FeedbackSettings, clock: Clock) -> AsyncIterat
     Raises:
         ConfigError: the log cannot be opened; names the path and the remedy.
     """
-    options = SqliteLogOptions(group_bytes=settings.group_bytes, waiting_bytes=settings.waiting_bytes)
+    options = SqliteLogOptions(settings.group_bytes, settings.waiting_bytes, settings.ids_in_memory)
     async with open_sqlite_log(settings.data_dir / "feedback", clock, options) as log:
         intake, feedback, readiness = LogIntake(log, clock, settings.future_skew_ms), LogFeedback(log), Readiness()
         readiness.set(True)

@@ -21,3 +21,6 @@ class FeedbackSettings(ListeningSettings, prefix="FEEDBACK"):
     waiting_bytes: int = Field(
         32 * 1024 * 1024, ge=1_024, description="writers are held up when this much waits for the disk"
     )
+    ids_in_memory: int = Field(
+        131_072, ge=16, description="event ids, 100 bytes each, that wait in memory before they are written to the disk"
+    )

@@ -24,7 +24,7 @@ from shared.kernel.clock import Clock
 from shared.wire.log import fact_to_bytes
 from tests.fakes import MemoryLog
 
-NOW_MS = 1_800_000_000_000
+NOW_MS = 1_700_000_000_000
 
 Answer = TypeVar("Answer")
 Failure = TypeVar("Failure", bound=Exception)
@@ -57,8 +57,13 @@ ALL: dict[str, OpenLog] = {"memory": open_memory, **DURABLE}
 
 def event(number: int, user_id: str = "ada", **fields: object) -> Event:
     """Event `number` of a user."""
-    values = {"item_id": f"item-{number}", "event_type": int(EventType.CLICK), "event_time_ms": NOW_MS + number}
-    return Event(event_id=f"event-{number}", user_id=user_id, **(values | fields))  # type: ignore[arg-type]
+    values = {
+        "event_id": f"event-{number}",
+        "item_id": f"item-{number}",
+        "event_type": int(EventType.CLICK),
+        "event_time_ms": NOW_MS + number,
+    }
+    return Event(user_id=user_id, **(values | fields))  # type: ignore[arg-type]
 
 
 def slate(recommendation_id: str, user_id: str = "ada", first_position: int = 0) -> ServedSlate:
