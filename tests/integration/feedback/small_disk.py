@@ -64,6 +64,20 @@ def mount(folder: Path, size_bytes: int) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
+def make_read_only(folder: Path) -> None:
+    """Take the right to write from a mounted folder, or where nothing could be mounted from a plain one."""
+    if subprocess.run(["mount", "-o", "remount,ro", folder], capture_output=True, check=False).returncode:
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o500)
+
+
+def unmount(folder: Path) -> None:
+    """Take a mounted folder away; one that is not mounted gets its rights back."""
+    if subprocess.run(["umount", "-l", folder], capture_output=True, check=False).returncode:
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o700)
+
+
 @contextmanager
 def small_disk(folder: Path) -> Iterator[SmallDisk]:
     """The best that this machine allows."""
@@ -74,4 +88,4 @@ def small_disk(folder: Path) -> Iterator[SmallDisk]:
     try:
         yield SmallTmpfs(folder)
     finally:
-        subprocess.run(["umount", "-l", folder], check=True)
+        unmount(folder)

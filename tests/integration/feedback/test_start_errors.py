@@ -13,7 +13,7 @@ import pytest
 from services.feedback.sqlite_database import cannot_open
 from shared.kernel.config import ConfigError
 from tests.contract.event_log_adapters import event, open_sqlite, records
-from tests.integration.feedback.small_disk import mount
+from tests.integration.feedback.small_disk import make_read_only, mount, unmount
 
 ROOT = Path(__file__).parents[3]
 
@@ -51,32 +51,25 @@ async def test_a_data_folder_that_is_a_file(tmp_path: Path) -> None:
 
 
 async def test_a_disk_that_is_read_only(tmp_path: Path) -> None:
-    if not mount(tmp_path, 1 << 20):  # where tests may not mount, a folder without permissions has the same effect
-        tmp_path.chmod(0o500)
-    else:
-        subprocess.run(["mount", "-o", "remount,ro", tmp_path], check=True)
-
+    mount(tmp_path, 1 << 20)
+    make_read_only(tmp_path)
     try:
         problem = await problem_of(tmp_path / "data")
     finally:
-        subprocess.run(["umount", "-l", tmp_path], check=False, capture_output=True)
+        unmount(tmp_path)
 
     assert str(tmp_path / "data" / "feedback") in problem
     assert "set WINNOW_DATA_DIR to a folder that can be written" in problem
 
 
 async def test_an_old_log_on_a_disk_that_became_read_only(tmp_path: Path) -> None:
-    mounted = mount(tmp_path, 1 << 20)
+    mount(tmp_path, 1 << 20)
     await written(tmp_path / "data")
-    if mounted:
-        subprocess.run(["mount", "-o", "remount,ro", tmp_path], check=True)
-    else:
-        (tmp_path / "data" / "feedback" / "lock").chmod(0o400)
-
+    make_read_only(tmp_path)
     try:
         problem = await problem_of(tmp_path / "data")
     finally:
-        subprocess.run(["umount", "-l", tmp_path], check=False, capture_output=True)
+        unmount(tmp_path)
 
     assert str(tmp_path / "data" / "feedback") in problem
     assert "can be written" in problem
@@ -87,7 +80,7 @@ async def test_a_disk_that_is_full_from_the_beginning(tmp_path: Path) -> None:
         try:
             problem = await problem_of(tmp_path)
         finally:
-            subprocess.run(["umount", "-l", tmp_path], check=True)
+            unmount(tmp_path)
     else:
         problem = cannot_open(tmp_path / "feedback" / "log.db", full())
 
