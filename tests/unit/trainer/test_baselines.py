@@ -186,7 +186,7 @@ def test_ease_solves_its_constrained_least_squares() -> None:
 def test_ease_refuses_a_catalogue_that_is_too_large_before_it_fills_the_memory() -> None:
     training = TrainingSet(random_dataset(np.random.default_rng(0)).interactions, ease.MAX_ITEMS + 1)
 
-    with pytest.raises(DatasetError, match="takes at most 30,000 of them, here are 30,001; use item-knn"):
+    with pytest.raises(DatasetError, match="takes at most 20,000 of them, here are 20,001; use item-knn"):
         ease.Ease().fit(training)
 
 
