@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from services.trainer.datasets_ragged import Ragged
 from shared.model.index import NONE, best_of
@@ -96,7 +97,7 @@ class CandidateFinder:
     def _find(self, users: Floats, histories: Ragged, seen: Ragged, rng: np.random.Generator) -> CandidateLists:
         blocked = np.broadcast_to(~self._allowed, (len(users), len(self._allowed))).copy()
         blocked[seen.row_of_each(), seen.flat] = True
-        scores = np.where(blocked, -np.inf, users @ self._items.T)  # (Q, N)
+        scores = np.where(blocked, -np.inf, products(users, self._items))  # (Q, N)
         kept = min(self._quotas.retrieved, scores.shape[1])
         rows = np.argpartition(-scores, kept - 1, axis=1)[:, :kept].astype(np.int64)
         best = np.take_along_axis(scores, rows, axis=1).astype(np.float32)
@@ -112,6 +113,12 @@ class CandidateFinder:
             sources = (retrieved.rows[request], retrieved.scores[request], neighbours.rows[0], neighbours.scores[0])
             _merge(merged, request, sources, others)
         return merged
+
+
+def products(users: Floats, items: Floats) -> Floats:
+    """(Q, N) dot products, by torch: its threads are those that the training was given, numpy's are all there are."""
+    scores: Floats = (torch.from_numpy(users) @ torch.from_numpy(items).T).numpy()
+    return scores
 
 
 def _empty(requests: int, width: int) -> CandidateLists:

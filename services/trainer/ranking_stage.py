@@ -15,13 +15,12 @@ from services.trainer.datasets import DatasetError
 from services.trainer.datasets_ragged import Ragged
 from services.trainer.evaluation import batches
 from services.trainer.fitting import FitSettings, fit
-from services.trainer.progress import Progress
+from services.trainer.presets import TrainingSettings
 from services.trainer.ranking_examples import Moments, Requests, known_features
 from services.trainer.ranking_training import Examples, RankingTask
-from services.trainer.retrieval_stage import Encoded
-from services.trainer.settings import TrainingSettings
+from services.trainer.retrieval_stage import Encoded, Run
 from services.trainer.slices import Slice, requests_at
-from services.trainer.two_stage import Retrieval, ranked, vectors_at
+from services.trainer.two_stage import Retrieval, engagement, ranked, vectors_at
 from shared.domain.events import EventType
 from shared.model.index import best_of
 from shared.model.knowledge import Scaler
@@ -57,9 +56,9 @@ class Judge:
         return cls(asked, lists, features, split.target_items.astype(np.int64), kinds)
 
     def ndcg(self, model: RankerModel) -> float:
-        """NDCG@10 of a ranker's order by its first head."""
-        logits = self.logits(model)[..., 0]
-        found = best_of(self.lists.rows, logits, 10).rows.astype(np.int32)
+        """NDCG@10 of a ranker's order."""
+        wanted = engagement(self.logits(model), model.parts.calibration)
+        found = best_of(self.lists.rows, wanted, 10).rows.astype(np.int32)
         ranks = metrics.ranks_of(found, self.targets.astype(np.int32))
         return float(metrics.discounted_gains(ranks, 10).mean())
 
@@ -75,15 +74,12 @@ class RankingStage:
         data: encoded.
         cut: which events are the ranker's.
         moments: the catalogue's counters at any moment.
-        settings: of the training.
-        progress: is told.
+        run: settings, progress and checkpoints.
     """
 
-    def __init__(
-        self, data: Encoded, cut: Slice, moments: Moments, settings: TrainingSettings, progress: Progress
-    ) -> None:
+    def __init__(self, data: Encoded, cut: Slice, moments: Moments, run: Run) -> None:
         self._data, self._cut, self._moments = data, cut, moments
-        self._settings, self._progress = settings, progress
+        self._run, self._settings = run, run.settings
         self._sequences = data.sequences(data.train)
 
     def fit(self, sliced: Retrieval, served: Retrieval) -> RankerModel:
@@ -105,7 +101,7 @@ class RankingStage:
             "ranker", self._settings.seed + 2, self._settings.ranker_learning_rate,
             max_epochs=self._settings.epochs.ranker, patience=self._settings.epochs.patience, average=0.99,
         )  # fmt: skip
-        fit(task, how, None, self._progress)
+        fit(task, how, self._run.checkpoints, self._run.progress)
         return self._calibrated(model, judge)
 
     def _examined(self, sliced: Retrieval) -> tuple[Requests, CandidateLists, Rows]:

@@ -1,19 +1,21 @@
-"""The first stage of a training: the retriever that has not seen the slice, and the one that is served."""
+"""The first stage of a training: the retriever that has not seen the slice, and those that go on from it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import nan
 
 import numpy as np
 import torch
 
+from services.trainer.checkpoints import Checkpoints
 from services.trainer.datasets import Dataset, Interactions
 from services.trainer.evaluation import evaluate
-from services.trainer.fitting import FitSettings, fit
+from services.trainer.fitting import FitReport, FitSettings, fit
+from services.trainer.presets import TrainingSettings
 from services.trainer.progress import Progress
 from services.trainer.retrieval_training import RetrievalTask
 from services.trainer.sequences import TrainingSequences
-from services.trainer.settings import TrainingSettings
 from services.trainer.splits import Split
 from services.trainer.two_stage import Retrieval, RetrievalOnly
 from shared.model.encoding import ValueScale
@@ -21,6 +23,21 @@ from shared.model.item_tower import ItemEncoding, ItemTable
 from shared.model.knowledge import KnowledgeSource, Statistics
 from shared.model.retriever import RetrieverModel, RetrieverNetwork, new_network
 from shared.model.transitions import TransitionTable, transition_table
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What every part of a training is given.
+
+    Attributes:
+        settings: of the training.
+        progress: is told.
+        checkpoints: of this run; None keeps none.
+    """
+
+    settings: TrainingSettings
+    progress: Progress
+    checkpoints: Checkpoints | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,44 +84,56 @@ class RetrievalStage:
 
     Args:
         data: encoded.
-        settings: of the training.
-        progress: is told.
+        run: settings, progress and checkpoints.
     """
 
-    def __init__(self, data: Encoded, settings: TrainingSettings, progress: Progress) -> None:
-        self._data, self._settings, self._progress = data, settings, progress
+    def __init__(self, data: Encoded, run: Run) -> None:
+        self._data, self._run = data, run
+        self.reports: dict[str, FitReport] = {}
 
-    def fit_sliced(self, events: Interactions) -> Retrieval:
-        """A new retriever, on the events before the slice."""
-        network = self._new_network()
-        self._fit(network, events, FitSettings(
-            "retriever", self._settings.seed, self._settings.learning_rate,
-            max_epochs=self._settings.epochs.sliced, patience=self._settings.epochs.patience,
-        ))  # fmt: skip
-        return self._retrieval(network, events)
+    def fit_new(self, events: Interactions, stage: str) -> Retrieval:
+        """A new retriever, until validation says stop."""
+        return self._fit(self._new_network(), events, self._how(stage, 0, self._run.settings.epochs.sliced))
 
-    def fit_served(self, sliced: Retrieval, events: Interactions) -> Retrieval:
-        """The same, gone on with all events."""
-        network = self._new_network()
-        network.load_state_dict(sliced.model.network.state_dict())
-        self._fit(network, events, FitSettings(
-            "retriever, all events", self._settings.seed + 1, self._settings.learning_rate,
-            max_epochs=self._settings.epochs.continued, patience=self._settings.epochs.patience,
-        ))  # fmt: skip
-        return self._retrieval(network, events)
+    def fit_on(self, before: Retrieval, events: Interactions, stage: str) -> Retrieval:
+        """The same retriever, gone on with more events, until validation says stop."""
+        return self._fit(self._copied(before), events, self._how(stage, 1, self._run.settings.epochs.continued))
+
+    def fit_final(self, before: Retrieval, events: Interactions, stage: str) -> Retrieval:
+        """The same retriever, gone on with events that validation would ask for: a fixed number of epochs."""
+        how = self._how(stage, 2, self._run.settings.epochs.final, patience=0)
+        return self._fit(self._copied(before), events, how)
+
+    def _how(self, stage: str, part: int, epochs: int, patience: int | None = None) -> FitSettings:
+        settings = self._run.settings
+        return FitSettings(
+            stage=stage,
+            seed=settings.seed + part,
+            learning_rate=settings.learning_rate,
+            max_epochs=epochs,
+            patience=settings.epochs.patience if patience is None else patience,
+        )
 
     def _new_network(self) -> RetrieverNetwork:
-        torch.manual_seed(self._settings.seed)
-        return new_network(self._settings.shape, self._data.encoding, len(self._data.dataset.items))
+        torch.manual_seed(self._run.settings.seed)
+        return new_network(self._run.settings.shape, self._data.encoding, len(self._data.dataset.items))
 
-    def _fit(self, network: RetrieverNetwork, events: Interactions, how: FitSettings) -> None:
+    def _copied(self, before: Retrieval) -> RetrieverNetwork:
+        network = self._new_network()
+        network.load_state_dict(before.model.network.state_dict())
+        return network
+
+    def _fit(self, network: RetrieverNetwork, events: Interactions, how: FitSettings) -> Retrieval:
         def validate() -> float:
+            if not how.patience:
+                return nan
             network.eval()
             return evaluate(RetrievalOnly(self._data.retriever(network)), self._data.validation).values["ndcg@10"]
 
         sequences = self._data.sequences(events)
-        task = RetrievalTask(network, self._data.table, sequences, self._settings.retrieval, validate)
-        fit(task, how, None, self._progress)
+        task = RetrievalTask(network, self._data.table, sequences, self._run.settings.retrieval, validate)
+        self.reports[how.stage] = fit(task, how, self._run.checkpoints, self._run.progress)
+        return self._retrieval(network, events)
 
     def _retrieval(self, network: RetrieverNetwork, events: Interactions) -> Retrieval:
         model, items = self._data.retriever(network), len(self._data.dataset.items)
@@ -118,10 +147,10 @@ class RetrievalStage:
         return Retrieval(model, knowledge)
 
     def _transitions(self, events: Interactions) -> TransitionTable:
-        sequences = self._data.sequences(events)
+        sequences, settings = self._data.sequences(events), self._run.settings
         return transition_table(
             (sequences.item_rows, sequences.offsets),
             len(self._data.dataset.items),
-            self._settings.followers,
-            (self._settings.decay, self._settings.damping),
+            settings.followers,
+            (settings.decay, settings.damping),
         )

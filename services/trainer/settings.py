@@ -1,88 +1,65 @@
-"""How a model is trained: presets by size, and what the command line may change."""
+"""Settings of the trainer: what a deployment sets once; `winnow train` has options for what changes from run to run."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import replace
+from pathlib import Path
 
-from services.trainer.candidates import Quotas
-from services.trainer.ranking_training import RankingTrainingSettings
-from services.trainer.retrieval_training import RetrievalTrainingSettings
-from services.trainer.slices import SliceSettings
-from shared.model.retriever import RetrieverSettings
+from pydantic import Field, field_validator
 
-SplitName = Literal["leave-one-out", "time"]
+from services.trainer.presets import PRESETS, SplitName, TrainingSettings
+from shared.kernel.config import ServiceSettings
 
 
-def _shape(width: int, heads: int, blocks: int, history_limit: int) -> RetrieverSettings:
-    return RetrieverSettings.model_validate(
-        {"width": width, "heads": heads, "blocks": blocks, "history_limit": history_limit}
+class TrainerSettings(ServiceSettings, prefix="TRAINER"):
+    """What is trained, how large, how sure, and where it is published."""
+
+    registry_url: str = Field("", description="folder or fsspec URL of bundles; empty: DATA_DIR/registry")
+    preset: str = Field("small", description="size of the networks: tiny, small, base or large")
+    split: SplitName = Field("leave-one-out", description="what is held out to measure on: leave-one-out or time")
+    seed: int = Field(0, ge=0, description="of every random choice; the same seed and data give the same bundle")
+    threads: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description="threads of the training; more gain little on small networks and lose on busy cores",
     )
+    final_fit: bool = Field(
+        default=True, description="after measuring, train what is served on the held-out events too"
+    )
+    index_recall_k: int = Field(200, ge=1, description="results at which the index's recall is measured")
+    index_recall_target: float = Field(
+        0.95, ge=0, le=1, description="least recall of a bundle's index, else it is kept aside"
+    )
+    validation_users: int = Field(2000, ge=1, description="users that are asked after each epoch at most")
 
-
-PRESETS: dict[str, RetrieverSettings] = {
-    "tiny": _shape(32, 1, 1, 50),
-    "small": _shape(64, 2, 2, 200),
-    "base": _shape(128, 4, 3, 200),
-    "large": _shape(256, 8, 4, 512),
-}
-"""Shapes by name: `tiny` for tests, `small` for a processor, `base` and `large` for GPUs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Epochs:
-    """How long each part is fitted at most; validation may end it earlier.
-
-    Attributes:
-        sliced: the retriever on the events before the slice.
-        continued: the same on all training events, from there.
-        ranker: the ranker on the slice.
-        patience: epochs without a better validation that end a part.
-    """
-
-    sliced: int = 8
-    continued: int = 2
-    ranker: int = 4
-    patience: int = 2
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingSettings:
-    """Everything that shapes a bundle beside the data.
-
-    Attributes:
-        split: what is held out and measured on.
-        preset: a name of `PRESETS`.
-        seed: of every random choice.
-        threads: of torch.
-        recall_k, recall_target: the index must reach this recall at k against exact search.
-        followers: that the transition table keeps of each item.
-        decay, damping: of the transition counter.
-        feature_limit: features of items at most.
-        validation_users: users that validation asks at most.
-    """
-
-    split: SplitName = "leave-one-out"
-    preset: str = "small"
-    seed: int = 0
-    threads: int = 2
-    epochs: Epochs = field(default_factory=Epochs)
-    retrieval: RetrievalTrainingSettings = field(default_factory=RetrievalTrainingSettings)
-    ranking: RankingTrainingSettings = field(default_factory=RankingTrainingSettings)
-    slice: SliceSettings = field(default_factory=SliceSettings)
-    quotas: Quotas = field(default_factory=Quotas)
-    serving_quotas: Quotas = field(default_factory=lambda: Quotas(200, 100, 0))
-    learning_rate: float = 2e-3
-    ranker_learning_rate: float = 1e-3
-    recall_k: int = 200
-    recall_target: float = 0.95
-    followers: int = 200
-    decay: float = 0.9
-    damping: float = 0.5
-    feature_limit: int = 20_000
-    validation_users: int = 2_000
+    @field_validator("preset")
+    @classmethod
+    def _known(cls, preset: str) -> str:
+        if preset not in PRESETS:
+            raise ValueError(f"must be one of {', '.join(PRESETS)}")
+        return preset
 
     @property
-    def shape(self) -> RetrieverSettings:
-        """The networks' shape."""
-        return PRESETS[self.preset]
+    def registry(self) -> str:
+        """The URL of the registry, the default filled in."""
+        return self.registry_url or str(self.data_dir.absolute() / "registry")
+
+    @property
+    def work_dir(self) -> Path:
+        """What a training keeps until it has ended: checkpoints and bundles in the making."""
+        return self.data_dir.absolute() / "training"
+
+    def training(self) -> TrainingSettings:
+        """Everything that shapes a bundle."""
+        return replace(
+            TrainingSettings(),
+            split=self.split,
+            preset=self.preset,
+            seed=self.seed,
+            threads=self.threads,
+            final_fit=self.final_fit,
+            recall_k=self.index_recall_k,
+            recall_target=self.index_recall_target,
+            validation_users=self.validation_users,
+        )

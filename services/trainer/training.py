@@ -1,9 +1,10 @@
-"""Training, top to bottom: split, retriever, candidates of the past, ranker, measurement.
+"""Training, top to bottom: split, retriever, candidates of the past, ranker, measurement, final fit.
 
 The scheme. Of the training events, each user's latest ones (the slice) are kept from a first retriever; its candidates
 for those moments teach the ranker, so no candidate is in-sample. The same retriever then goes on with all training
-events and is the one that is served. Validation (what each user did after the training events) stops every part and
-fits the calibration; the test events are measured on and nothing else.
+events. Validation (what each user did after the training events) stops every part and fits the calibration; the test
+events are measured on and nothing else. Last, the retriever goes on with the held-out events too: that model is
+served, and the measured one is kept beside it for evaluations, which would be in-sample on the served one.
 """
 
 from __future__ import annotations
@@ -11,25 +12,33 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from services.trainer.datasets import Dataset, DatasetError, Interactions
 from services.trainer.evaluation import Metrics, evaluate
-from services.trainer.progress import Progress
+from services.trainer.presets import TrainingSettings
 from services.trainer.ranking_examples import Moments
 from services.trainer.ranking_stage import RankingStage
-from services.trainer.retrieval_stage import Encoded, RetrievalStage
+from services.trainer.retrieval_stage import Encoded, RetrievalStage, Run
 from services.trainer.sequences import TARGETS
-from services.trainer.settings import TrainingSettings
 from services.trainer.slices import cut_slice
 from services.trainer.splits import Split, leave_one_out, time_split
-from services.trainer.two_stage import TwoStage
+from services.trainer.two_stage import Retrieval, TwoStage
+from shared.model.ranker import RankerModel
 
 MIN_ITEMS = 2
 RECALL_AT = (100, 300)
+
+
+@dataclass(frozen=True, slots=True)
+class StageMetrics:
+    """Both stages on the same requests."""
+
+    retrieval: Metrics
+    two_stage: Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,44 +46,48 @@ class TrainedModels:
     """What came out, and how good it is.
 
     Attributes:
-        two_stage: both stages, to be served.
-        validation, test: measurements of `retrieval` and `two-stage`, in this order.
-        train: the events that the weights were fitted on.
+        measured: the models that have not seen what they were measured on.
+        measured_events: what their weights were fitted on.
+        served: the models to be served: fitted on all events, or the measured ones.
+        test_split: what the measured models never saw.
+        validation, test: measurements.
         seconds: wall time of each part.
     """
 
-    two_stage: TwoStage
-    validation: tuple[Metrics, Metrics]
-    test: tuple[Metrics, Metrics]
-    train: Interactions
+    measured: TwoStage
+    measured_events: Interactions
+    served: TwoStage
+    test_split: Split
+    validation: StageMetrics
+    test: StageMetrics
     seconds: dict[str, float]
 
 
-def train_models(dataset: Dataset, settings: TrainingSettings, progress: Progress) -> TrainedModels:
+def train_models(dataset: Dataset, run: Run) -> TrainedModels:
     """Train both stages and measure them.
 
     Raises:
         DatasetError: there is too little to learn from.
         TrainingDivergedError: the loss is no number any more.
     """
-    torch.set_num_threads(settings.threads)
-    validation, test = divided(dataset, settings)
+    torch.set_num_threads(run.settings.threads)
+    validation, test = divided(dataset, run.settings)
     seconds: dict[str, float] = {}
-    data = Encoded.of(dataset, validation, settings)
-    sequences = data.sequences(data.train)
-    cut = cut_slice(sequences, settings.slice)
-    moments = Moments.of(data.train, dataset.item_details)
-    with _timed(seconds, "retriever"):
-        retrievers = RetrievalStage(data, settings, progress)
-        before_slice = np.sort(sequences.events[cut.for_retriever(sequences)])
-        sliced = retrievers.fit_sliced(data.train.take(before_slice))
-        served = retrievers.fit_served(sliced, data.train)
-    with _timed(seconds, "ranker"):
-        ranker = RankingStage(data, cut, moments, settings, progress).fit(sliced, served)
-    two_stage = TwoStage(served, ranker, moments, settings.serving_quotas)
-    with _timed(seconds, "evaluation"):
-        measured = [_measured(two_stage, split) for split in (data.validation, test)]
-    return TrainedModels(two_stage, measured[0], measured[1], data.train, seconds)
+    data = Encoded.of(dataset, validation, run.settings)
+    retrievers = RetrievalStage(data, run)
+    with _timed(seconds, "both stages"):
+        chosen = _fit_both(data, retrievers, run)
+    with _timed(seconds, "validation"):
+        on_validation = _measured_on(chosen, data.validation)
+    with _timed(seconds, "retriever for the test"):
+        measured = _gone_on(chosen, retrievers, data, test.train, "retriever-test")
+    with _timed(seconds, "test"):
+        on_test = _measured_on(measured, test)
+    served = measured
+    if run.settings.final_fit:
+        with _timed(seconds, "final fit"):
+            served = _gone_on(measured, retrievers, data, dataset.interactions, "retriever-final")
+    return TrainedModels(measured, test.train, served, test, on_validation, on_test, seconds)
 
 
 def divided(dataset: Dataset, settings: TrainingSettings) -> tuple[Split, Split]:
@@ -92,9 +105,35 @@ def divided(dataset: Dataset, settings: TrainingSettings) -> tuple[Split, Split]
     return validation, test
 
 
-def _measured(two_stage: TwoStage, split: Split) -> tuple[Metrics, Metrics]:
-    retrieval = evaluate(two_stage.showing("retrieval"), split, recall_at=RECALL_AT)
-    return retrieval, evaluate(two_stage, split, recall_at=RECALL_AT)
+def _fit_both(data: Encoded, retrievers: RetrievalStage, run: Run) -> TwoStage:
+    sequences = data.sequences(data.train)
+    cut = cut_slice(sequences, run.settings.slice)
+    before_slice = np.sort(sequences.events[cut.for_retriever(sequences)])
+    sliced = retrievers.fit_new(data.train.take(before_slice), "retriever")
+    served = retrievers.fit_on(sliced, data.train, "retriever-all")
+    moments = Moments.of(data.train, data.dataset.item_details)
+    ranker = RankingStage(data, cut, moments, run).fit(sliced, served)
+    return TwoStage(served, ranker, moments, run.settings.serving_quotas)
+
+
+def _gone_on(models: TwoStage, retrievers: RetrievalStage, data: Encoded, events: Interactions, stage: str) -> TwoStage:
+    """The models with more events: the retriever goes on, counters and features follow, the ranker's weights stay."""
+    if len(events) == len(data.train):
+        return models
+    retrieval = retrievers.fit_final(models.retrieval, events, stage)
+    moments = Moments.of(events, data.dataset.item_details)
+    return replace(models, retrieval=retrieval, ranker=_knowing(models.ranker, retrieval), moments=moments)
+
+
+def _knowing(ranker: RankerModel, retrieval: Retrieval) -> RankerModel:
+    return RankerModel(replace(ranker.parts, knowledge=retrieval.knowledge))
+
+
+def _measured_on(models: TwoStage, split: Split) -> StageMetrics:
+    return StageMetrics(
+        retrieval=evaluate(models.showing("retrieval"), split, recall_at=RECALL_AT),
+        two_stage=evaluate(models, split, recall_at=RECALL_AT),
+    )
 
 
 @contextmanager

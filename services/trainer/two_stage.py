@@ -13,17 +13,19 @@ import numpy.typing as npt
 import torch
 
 from services.trainer import evaluation
-from services.trainer.candidates import CandidateFinder, CandidateLists, Quotas
+from services.trainer.candidates import CandidateFinder, CandidateLists, Quotas, products
 from services.trainer.datasets_ragged import Ragged
 from services.trainer.evaluation_ranking import blocked_items, top_items
 from services.trainer.ranking_examples import Moments, Requests, known_features
 from shared.model.encoding import PackedHistories, gap_bins
 from shared.model.index import best_of
 from shared.model.knowledge import KnowledgeSource
-from shared.model.ranker import RankerModel
+from shared.model.ranker import Calibration, RankerModel
 from shared.model.retriever import HistoryInputs, RetrieverModel
 
 Stage = Literal["retrieval", "two-stage"]
+MODEL_STAGES: dict[str, Stage] = {"retrieval": "retrieval", "two-stage": "two-stage"}
+"""What a bundle can be asked for, by the name that the command line takes."""
 Floats = npt.NDArray[np.float32]
 _BATCH = 64
 
@@ -80,8 +82,8 @@ class TwoStage:
         if self.stage == "retrieval":
             return RetrievalOnly(self.retrieval.model).recommend(requests, k)
         asked, lists = self.retrieval.find(requests, self.quotas)
-        logits = self.logits(asked, lists)[..., 0]
-        return best_of(lists.rows, logits, k).rows.astype(np.int32)
+        wanted = engagement(self.logits(asked, lists), self.ranker.parts.calibration)
+        return best_of(lists.rows, wanted, k).rows.astype(np.int32)
 
     def logits(self, asked: Requests, lists: CandidateLists) -> Floats:
         """(S, C, A) the ranker's logits, not calibrated."""
@@ -102,7 +104,7 @@ class RetrievalOnly:
 
     def recommend(self, requests: evaluation.Requests, k: int) -> npt.NDArray[np.int32]:
         """(S, k) distinct unseen item rows, best first."""
-        scores = user_vectors(self._model, as_requests(requests, self._model).histories) @ self._items.T
+        scores = products(user_vectors(self._model, as_requests(requests, self._model).histories), self._items)
         return top_items(scores, blocked_items(requests.seen, requests.catalogue), k)
 
 
@@ -146,6 +148,19 @@ def ranked(ranker: RankerModel, asked: Requests, lists: CandidateLists, features
         parts, _ = ranker.scored(some_histories(asked.histories, chosen), rows, ranker.raw_items(rows), scaled)
         out[chosen] = parts.sum(-1)
     return out
+
+
+def engagement(logits: Floats, calibration: Calibration) -> Floats:
+    """(…, C) how probable it is that anything wished happens: log of the sum of the heads' probabilities.
+
+    Every head is of an event that tells a wish; surfaces weigh them otherwise, by their settings. In logarithms, so
+    that no two candidates become equal by rounding.
+    """
+    if logits.shape[-1] == 1:
+        return logits[..., 0]
+    log_probabilities = -np.logaddexp(0, -(calibration.scales * logits + calibration.offsets))
+    summed: Floats = np.logaddexp.reduce(log_probabilities, axis=-1).astype(np.float32)
+    return summed
 
 
 def as_requests(requests: evaluation.Requests, model: RetrieverModel) -> Requests:

@@ -67,6 +67,7 @@ class ManifestFacts(_Frozen):
         watermark: position of the event log that the data was read at; "" for data from files.
         seed: of every random choice.
         data_name: the data set, for people.
+        data_fingerprint: of its users, items and events; "" = not known.
         trained_events: how many events the weights were fitted on.
         trained_until_ms: time of the last of them.
         holdout: which events they never saw.
@@ -83,6 +84,7 @@ class ManifestFacts(_Frozen):
     watermark: str = ""
     seed: int
     data_name: str
+    data_fingerprint: str = ""
     trained_events: int = Field(ge=0)
     trained_until_ms: int
     holdout: Holdout
