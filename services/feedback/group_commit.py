@@ -18,6 +18,7 @@ from typing import Generic, TypeVar
 import structlog
 
 from services.feedback.storage_errors import log_closed
+from services.feedback.telemetry import WAITING_BYTES
 from shared.kernel.errors import ErrorReason, ServiceError
 
 Job = TypeVar("Job")
@@ -76,6 +77,7 @@ class GroupCommit(Generic[Job]):
             ServiceError: what `commit` raised for the group, or NOT_READY when the log is closed.
         """
         await self._room.enter(weight)
+        WAITING_BYTES.set(self._room.taken)
         if self._closed:
             self._room.leave(weight)
             raise log_closed()
@@ -140,6 +142,7 @@ class GroupCommit(Generic[Job]):
                 waiting.future.set_result(outcome)
             else:
                 waiting.future.set_exception(outcome or _writer_failed())
+        WAITING_BYTES.set(self._room.taken)
 
 
 class _Room:

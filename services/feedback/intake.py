@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from services.feedback.telemetry import REFUSED
 from services.feedback.validation import event_violations, item_violations
 from shared.domain.event_log import ErasureReceipt, EventLog, Fact, ItemDeletion
 from shared.domain.events import Event
@@ -109,6 +110,7 @@ class LogIntake:
 
     async def _append(self, facts: Sequence[Fact], broken: Broken) -> Recorded:
         refused: dict[int, ServiceError] = {row: invalid_fields(found) for row, found in broken.items()}
+        REFUSED.inc(len(refused))
         good = [fact for row, fact in enumerate(facts) if row not in refused] if refused else facts
         return Recorded(await self._log.append(good), refused)
 

@@ -16,6 +16,7 @@ from services.feedback.record_codec import CLEAR, SEALED, Draft, draw_nonces, fo
 from services.feedback.seen_ids import SeenIds
 from services.feedback.sqlite_database import truncate_write_ahead
 from services.feedback.storage_errors import COMPONENT, storage_errors
+from services.feedback.telemetry import COMMIT_SECONDS, ERASURES, RECORDS, REPEATS
 from shared.domain.event_log import Erasure
 from shared.domain.watermark import Watermark
 from shared.kernel.clock import Clock
@@ -72,18 +73,20 @@ class SqliteWriter:
         """
         with storage_errors(self._folder):
             fresh = self._without_repeats(drafts)
+            REPEATS.inc(len(drafts) - len(fresh))
             if not fresh:
                 return self.head
             identities, drawn = self._keys.of(draft.user_id for draft in fresh if draft.user_id)
             rows = self._rows(fresh, identities)
             slates = [(draft.id_hash, row[0]) for draft, row in zip(fresh, rows, strict=True) if draft.is_slate]
-            with self._transaction():
+            with COMMIT_SECONDS.time(), self._transaction():
                 if drawn:
                     self._keys.store(drawn)
                 self._connection.executemany(INSERT, rows)
                 if slates:
                     self._connection.executemany("INSERT INTO slates VALUES (?, ?)", slates)
         self._keys.remember(identities)
+        RECORDS.inc(len(rows))
         self._advance(rows)
         return self.head
 
@@ -114,6 +117,7 @@ class SqliteWriter:
                 self._keys.destroy(user_id, identity)
                 self._connection.execute(INSERT, tombstone)
             forget_ciphers()
+            ERASURES.inc()
             self._advance([tombstone])
             self._empty_write_ahead()
         return ErasedUser(identity.key_row, self.head, now_ms)

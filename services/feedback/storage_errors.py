@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from services.feedback.telemetry import STORAGE_FAILURES
 from shared.kernel.errors import ErrorReason, ServiceError
 
 COMPONENT: Final = "event-log"
@@ -27,7 +28,9 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        raise storage_error(error, path) from error
+        told = storage_error(error, path)
+        STORAGE_FAILURES.labels(told.reason.name).inc()
+        raise told from error
 
 
 def storage_error(error: sqlite3.Error | OSError, path: Path) -> ServiceError:
