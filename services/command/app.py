@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from services.command import asking, importing, models, operating, serving
+from services.command import asking, demo, importing, models, operating, serving, training
 
 app = typer.Typer(
     name="winnow",
@@ -12,17 +12,20 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Real-time, explainable recommendations over gRPC.\n\n"
-    "From nothing to a slate: `winnow import ml-100k`, `winnow serve`, "
-    "`winnow recommend --user 42 --explain`.\n\n"
+    "From nothing to a slate: `winnow import ml-100k`, `winnow train`, `winnow serve`, "
+    "`winnow recommend --user 42 --explain`. `winnow demo` does all of it.\n\n"
     "Settings are environment variables WINNOW_… (see .env.example); data lives in WINNOW_DATA_DIR (.winnow).",
 )
 app.command("import")(importing.import_data)
 app.command("export")(importing.export_data)
+app.command("train")(training.train)
+app.command("evaluate")(training.evaluate)
 app.command("serve")(serving.serve)
 app.command("recommend")(asking.recommend)
 app.command("record")(asking.record)
 app.command("status")(operating.status)
 app.command("erase")(operating.erase)
+app.command("demo")(demo.demo)
 app.add_typer(models.app, name="models")
 
 

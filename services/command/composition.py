@@ -15,7 +15,7 @@ from shared.clients.features import GrpcFeatures
 from shared.clients.feedback import GrpcFeedback
 from shared.clients.ranking import ServeRanking
 from shared.domain.services import CandidateGeneration, Features, Feedback, Ranking
-from shared.kernel.client import open_channel
+from shared.kernel.client import ChannelOptions, open_channel
 from shared.kernel.clock import Clock
 from shared.kernel.config import load
 from shared.kernel.hosting import ListeningSettings
@@ -111,7 +111,7 @@ async def _open_ranking(services: Services, stack: AsyncExitStack, clock: Clock)
 
     running = await stack.enter_async_context(open_ranking(load(RankingSettings), load(ProcessSettings)))
     services.ranker = running.readiness
-    services.ranking = ServeRanking(await _channel(stack, running.target), running.token)
+    services.ranking = ServeRanking(await _ranker_channel(stack, running.target), running.token)
 
 
 async def _open_recommendation(services: Services, stack: AsyncExitStack, clock: Clock) -> None:
@@ -128,7 +128,7 @@ async def _open_recommendation(services: Services, stack: AsyncExitStack, clock:
             services.features or GrpcFeatures(await _channel(stack, settings.feature_address)),
             services.candidates
             or GrpcCandidateGeneration(await _channel(stack, settings.candidate_generation_address)),
-            services.ranking or ServeRanking(await _channel(stack, settings.ranking_address), token),
+            services.ranking or ServeRanking(await _ranker_channel(stack, settings.ranking_address), token),
         )
     )
     services.hosted.append((settings, app.hosted))
@@ -136,3 +136,8 @@ async def _open_recommendation(services: Services, stack: AsyncExitStack, clock:
 
 async def _channel(stack: AsyncExitStack, address: str) -> grpc.aio.Channel:
     return await stack.enter_async_context(open_channel(address))
+
+
+async def _ranker_channel(stack: AsyncExitStack, address: str) -> grpc.aio.Channel:
+    """Without keepalive: Ray Serve's gRPC server cuts off callers that ping it."""
+    return await stack.enter_async_context(open_channel(address, ChannelOptions(keepalive_ms=0)))

@@ -61,7 +61,7 @@ def readable_errors() -> Iterator[None]:
 
 
 class Bars:
-    """Progress bars, one a stage; implements the trainer's `Progress`. Silent when nobody looks at a terminal."""
+    """Progress bars, one a stage; implements the trainer's `Progress`. Where no terminal is, a line a tenth."""
 
     def __init__(self) -> None:
         self._progress = Progress(
@@ -69,19 +69,31 @@ class Bars:
             TimeElapsedColumn(), TextColumn("{task.fields[message]}"), console=errors,
         )  # fmt: skip
         self._tasks: dict[str, TaskID] = {}
+        self._tenths: dict[str, int] = {}
 
     def __enter__(self) -> Bars:
-        self._progress.__enter__()
+        if errors.is_terminal:
+            self._progress.__enter__()
         return self
 
     def __exit__(self, *caught: Any) -> None:
-        self._progress.__exit__(*caught)
+        if errors.is_terminal:
+            self._progress.__exit__(*caught)
 
     def __call__(self, stage: str, share: float, message: str) -> None:
         """A stage is so far."""
+        if not errors.is_terminal:
+            self._line(stage, share, message)
+            return
         if stage not in self._tasks:
             self._tasks[stage] = self._progress.add_task(stage, total=1.0, message="")
         self._progress.update(self._tasks[stage], completed=share, message=message)
+
+    def _line(self, stage: str, share: float, message: str) -> None:
+        tenth = int(share * 10)
+        if self._tenths.get(stage) != tenth:
+            self._tenths[stage] = tenth
+            errors.print(f"{stage}: {share:.0%} {message}", highlight=False, soft_wrap=True)
 
 
 def _cell(value: object) -> str:

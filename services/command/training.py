@@ -1,0 +1,175 @@
+"""`winnow train` and `winnow evaluate`: a bundle from data, and how good it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from services.command.importing import open_source
+from services.command.options import DEFAULT_ADDRESS, Address, Json, RegistryUrl
+from services.command.output import Bars, console, fail, readable_errors, show, table
+from shared.kernel.clock import system_clock
+from shared.kernel.config import load
+
+if TYPE_CHECKING:
+    from services.trainer.app import Measured, TrainingReport, Workplace
+    from services.trainer.datasets import Dataset
+    from services.trainer.settings import TrainerSettings
+
+Data = Annotated[
+    str, typer.Option("--data", help="`ml-100k`, a folder or a file, as `winnow import` takes it; none: the event log.")
+]
+Interactions = Annotated[Path | None, typer.Option(help="A file of interactions instead of --data.")]
+Items = Annotated[Path | None, typer.Option(help="A file of items beside it.")]
+Split = Annotated[str, typer.Option(help="What is held out: leave-one-out or time.")]
+SHOWN = ("hr@10", "ndcg@10", "mrr@10", "recall@100", "recall@300", "coverage@10")
+
+
+def train(
+    data: Data = "",
+    interactions: Interactions = None,
+    items: Items = None,
+    split: Split = "leave-one-out",
+    preset: Annotated[str, typer.Option(help="Size of the networks: tiny, small, base or large.")] = "small",
+    seed: Annotated[int, typer.Option(help="The same seed and data give the same bundle.")] = 0,
+    threads: Annotated[int, typer.Option(help="Processor threads.")] = 2,
+    registry: RegistryUrl = "",
+    address: Address = DEFAULT_ADDRESS,
+    json: Json = False,
+) -> None:
+    """Train retriever and ranker, measure them on events they have not seen, and publish the bundle.
+
+    A bundle that fails a gate is kept aside with its report and exit code 1; what is served stays.
+    """
+    from services.trainer.settings import TrainerSettings
+
+    with readable_errors(), Bars() as bars:
+        chosen = {"split": split, "preset": preset, "seed": seed, "threads": threads}
+        settings = load(TrainerSettings, **chosen, **({"registry_url": registry} if registry else {}))
+        dataset, watermark = _dataset(data, interactions, items, address)
+        report = _trained(dataset, settings, bars, watermark)
+    _show_report(report, dataset, json)
+    if not report.publication.published:
+        raise typer.Exit(1)
+
+
+def evaluate(
+    data: Data = "",
+    interactions: Interactions = None,
+    items: Items = None,
+    split: Split = "leave-one-out",
+    stage: Annotated[
+        list[str] | None,
+        typer.Option(help="retrieval, two-stage or baseline:NAME; may be repeated. None: both stages."),
+    ] = None,
+    bundle: Annotated[str, typer.Option(help="Version of the bundle; empty: the one that is served.")] = "",
+    export: Annotated[Path | None, typer.Option(help="Write the lists of the last stage, for any scorer.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write the measurements as JSON.")] = None,
+    registry: RegistryUrl = "",
+    address: Address = DEFAULT_ADDRESS,
+    json: Json = False,
+) -> None:
+    """Measure a bundle or a baseline: full ranking, seen items removed, one target a user."""
+    from services.trainer.export import write_predictions
+    from services.trainer.reporting import as_record, write_metrics
+    from services.trainer.settings import TrainerSettings
+
+    with readable_errors():
+        settings = load(TrainerSettings, split=split, **({"registry_url": registry} if registry else {}))
+        dataset, _ = _dataset(data, interactions, items, address)
+        measured = _measured(dataset, stage or ["retrieval", "two-stage"], settings, bundle)
+    last = measured[-1]
+    if export:
+        write_predictions(export, dataset, last.split.user_rows, last.metrics.lists)
+    if output:
+        write_metrics(output, [each.metrics for each in measured], {"data": dataset.name, "split": split})
+    rows = [_row(each.metrics.name, each.metrics.values) for each in measured]
+    records = [as_record(each.metrics) | {"bundle": each.version, "note": each.note} for each in measured]
+    show(json, records, table(f"{dataset.name}, {last.metrics.split}", ["model", *SHOWN], rows))
+    for note in dict.fromkeys(each.note for each in measured if each.note and not json):
+        console.print(f"[dim]{note}[/dim]", highlight=False)
+
+
+def _dataset(data: str, interactions: Path | None, items: Path | None, address: str) -> tuple[Dataset, str]:
+    """The data to learn from, and the log position that it includes ("" for files)."""
+    if data and interactions:
+        raise fail("--data and --interactions are both given; use one of them", 2)
+    if source := data or (str(interactions) if interactions else ""):
+        return open_source(source, items).dataset, ""
+    return asyncio.run(_from_log(address))
+
+
+async def _from_log(address: str) -> tuple[Dataset, str]:
+    from services.command.log_access import open_log
+    from services.trainer.log_reading import read_log
+    from shared.domain.watermark import Watermark
+
+    async with open_log(address) as access:
+        read = await read_log(access.feedback.tail(Watermark(), follow=False, batch_size=5000))
+    if not len(read.dataset.interactions):
+        raise fail(f"the event log at {access.place} holds no events yet; run `winnow import` or name --data", 2)
+    return read.dataset, str(read.watermark)
+
+
+def _workplace(settings: TrainerSettings) -> Workplace:
+    from services.trainer.app import Workplace
+    from shared.model.registry import Registry
+
+    return Workplace(Registry(settings.registry), settings.work_dir, system_clock)
+
+
+def _trained(dataset: Dataset, settings: TrainerSettings, bars: Bars, watermark: str) -> TrainingReport:
+    from services.trainer.app import train as run
+    from services.trainer.datasets import DatasetError
+    from services.trainer.fitting import TrainingDivergedError
+    from shared.model.registry import RegistryError
+
+    try:
+        return run(dataset, settings.training(), _workplace(settings), bars, watermark)
+    except DatasetError as error:
+        raise fail(str(error), 2) from error
+    except (TrainingDivergedError, RegistryError) as error:
+        raise fail(str(error)) from error
+
+
+def _measured(dataset: Dataset, stages: Sequence[str], settings: TrainerSettings, bundle: str) -> list[Measured]:
+    from services.trainer.app import measure
+    from services.trainer.datasets import DatasetError
+    from shared.model.bundle import BundleError
+    from shared.model.registry import RegistryError
+
+    try:
+        return [measure(dataset, stage, settings.split, _workplace(settings), bundle) for stage in stages]
+    except DatasetError as error:
+        raise fail(str(error), 2) from error
+    except (BundleError, RegistryError) as error:
+        raise fail(str(error)) from error
+
+
+def _show_report(report: TrainingReport, dataset: Dataset, as_json: bool) -> None:
+    manifest, publication = report.publication.manifest, report.publication
+    stages = (("retrieval", report.test.retrieval), ("two-stage", report.test.two_stage))
+    rows = [_row(name, metrics.values) for name, metrics in stages]
+    gates = [[gate.name, "passed" if gate.passed else "failed", gate.measured, gate.required, gate.detail]
+             for gate in manifest.gates]  # fmt: skip
+    data = {
+        "version": publication.version, "published": publication.published, "serve_order": manifest.serve_order,
+        "metrics": manifest.metrics, "gates": [gate.model_dump() for gate in manifest.gates], "seconds": report.seconds,
+    }  # fmt: skip
+    state = "published and served" if publication.published else "kept aside: a gate failed"
+    show(
+        as_json,
+        data,
+        table(f"{dataset.name}, events that the measured models have not seen", ["model", *SHOWN], rows),
+        table("", ["gate", "", "measured", "required", ""], gates),
+        table("", ["bundle", "", *report.seconds], [[publication.version, state,
+              *(f"{value:.0f} s" for value in report.seconds.values())]]),
+    )  # fmt: skip
+
+
+def _row(name: str, values: dict[str, float]) -> list[object]:
+    return [name, *(values.get(metric, float("nan")) for metric in SHOWN)]
