@@ -9,8 +9,8 @@ PYTEST := $(BIN)/python -m pytest
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
-run: setup ## set up and serve until Ctrl-C
-	@$(BIN)/winnow serve
+run: setup ## set up, train on MovieLens-100K and serve (Ctrl-C ends it)
+	@$(BIN)/winnow demo
 
 setup: ## the virtual environment with everything that running needs
 	@deploy/setup.sh $(VENV) runtime
