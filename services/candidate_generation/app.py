@@ -10,6 +10,7 @@ from functools import partial
 
 import grpc
 import torch
+from threadpoolctl import threadpool_limits
 from winnow.v1.candidate_generation_service_pb2_grpc import add_CandidateGenerationServiceServicer_to_server
 
 from services.candidate_generation.bundle_watch import EngineKeeper, load_parts, report
@@ -68,7 +69,8 @@ async def open_candidate_generation(
     serving = Serving()
     quotas = Quotas(settings.quotas, settings.source_timeout_ms)
     retrieval = CandidateRetrieval(sources_of(settings, lists), watch, serving, quotas)
-    with _thread("search") as search, _thread("encode") as encode:
+    # BLAS, too, would start a thread for every core at each small product.
+    with threadpool_limits(1), _thread("search") as search, _thread("encode") as encode:
         keeper = EngineKeeper(serving, watch, Threads(search, encode))
         bundles = _bundle_watcher(settings, clock, keeper)
         async with Supervised() as tasks:

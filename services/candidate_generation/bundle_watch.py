@@ -11,8 +11,9 @@ import structlog
 
 from services.candidate_generation import telemetry
 from services.candidate_generation.catalogue_watch import CatalogueWatch
-from services.candidate_generation.engine import Engine, EngineParts, Threads
+from services.candidate_generation.engine import Engine, EngineParts, Threads, Towers
 from services.candidate_generation.retrieval import Serving
+from services.candidate_generation.user_tower import UserTower
 from shared.domain.history import History
 from shared.model.bundle import Bundle
 from shared.model.bundle_watcher import BundleStatus
@@ -33,11 +34,19 @@ def load_parts(bundle: Bundle, *, exact: bool) -> EngineParts:
         version=bundle.manifest.version,
         watermark=bundle.manifest.watermark,
         vocabulary=bundle.vocabulary,
-        towers=RetrieverModel.load(bundle),
+        towers=_towers(RetrieverModel.load(bundle)),
         index=LiveIndex(index, bundle.vocabulary, bundle.manifest.search_k, exact=exact),
         vectors=index.vectors,
         transitions=TransitionTable.load(bundle),
     )
+
+
+def _towers(model: RetrieverModel) -> Towers:
+    tower = UserTower(model)
+    if tower.agrees():
+        return tower
+    log.warning("user_tower.differs", using="the network itself, which is slower")
+    return model
 
 
 def report(status: BundleStatus) -> None:

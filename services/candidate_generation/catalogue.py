@@ -57,6 +57,7 @@ class Catalogue:
         self._died_ms = Column(np.int64)
         self._content_versions = Column(np.int64)
         self._popularity = Column(np.float32)
+        self._born_ms = Column(np.int64)
         self.attributes = AttributeColumns(self._live_items)
         self.windows = AvailabilityWindows()
         self._newest = NewestItems(newest)
@@ -105,11 +106,11 @@ class Catalogue:
 
     @property
     def born_ms(self) -> npt.NDArray[np.int64]:
-        """(S,) when each item came into being."""
-        return self._newest.born_ms(self.size)
+        """(S,) when each item came into being: as it says, else its first upsert."""
+        return self._born_ms.view(self.size)
 
     def newest(self) -> Slots:
-        """The newest live slots, newest first."""
+        """The live slots that the catalogue got last, latest first."""
         return self._newest.pool(self.alive)
 
     def slot(self, item_id: str) -> int:
@@ -155,8 +156,9 @@ class Catalogue:
         if not known:
             slot = self._new_slot(item)
         old = self._items[slot] if known else None
+        was_alive = known and bool(self.alive[slot])
         changed = old is None or _content(old) != _content(item)
-        if changed or not self.alive[slot]:
+        if changed or not was_alive:
             self._content_versions.set(slot, self.version)
             self._updated[slot] = state.updated_watermark
         self._items[slot] = item
@@ -165,7 +167,9 @@ class Catalogue:
         self.windows.changed(slot, old, item)
         if changed:
             self._index(slot, old, item)
-        self._newest.changed(slot, item.created_ms or state.first_seen_ms)
+        self._born_ms.set(slot, item.created_ms or state.first_seen_ms)
+        if not was_alive:
+            self._newest.arrived(slot, state.first_seen_ms)
 
     def _index(self, slot: int, old: Item | None, new: Item) -> None:
         self.categories.change(slot, _categories(old), _categories(new))

@@ -1,6 +1,6 @@
-"""The newest items of the catalogue, kept in order as items come.
+"""The latest arrivals of the catalogue, kept in order as items come.
 
-An item is as old as it says (`created_ms`), else as its first upsert.
+What counts is when the catalogue first got an item: a film of 1950 that was added today is as unknown as a new one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Slots = npt.NDArray[np.int64]
 
 
 class NewestItems:
-    """A pool of the newest live items.
+    """A pool of the live items that arrived last.
 
     Args:
         limit: how many are kept.
@@ -22,26 +22,22 @@ class NewestItems:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._born_ms = Column(np.int64)
+        self._seen_ms = Column(np.int64)
         self._pool: Slots = np.empty(0, np.int64)
         self._arrived: list[int] = []
         self._cut = False  # whether older items were left out of the pool
 
-    def changed(self, slot: int, born_ms: int) -> None:
-        """An item came or changed its age."""
-        self._born_ms.set(slot, born_ms)
+    def arrived(self, slot: int, seen_ms: int) -> None:
+        """An item came."""
+        self._seen_ms.set(slot, seen_ms)
         self._arrived.append(slot)
 
-    def born_ms(self, size: int) -> npt.NDArray[np.int64]:
-        """(S,) when each item came into being, Unix milliseconds."""
-        return self._born_ms.view(size)
-
     def pool(self, alive: npt.NDArray[np.bool_]) -> Slots:
-        """The newest live slots, newest first; equal ages by slot."""
+        """The latest live slots, latest first; of those that came together the higher slots first."""
         known = self._pool[alive[self._pool]]
         if self._cut and len(known) < self._limit // 2:  # deletions ate the pool: look at everything again
             self._arrived = np.flatnonzero(alive).tolist()
-            known = known[:0]
+            known, self._cut = known[:0], False
         if self._arrived:
             arrived = np.array(self._arrived, np.int64)
             self._pool = self._newest(np.union1d(known, arrived[alive[arrived]]))
@@ -50,7 +46,6 @@ class NewestItems:
         return known
 
     def _newest(self, slots: Slots) -> Slots:
-        born_ms = self._born_ms.view(int(slots.max(initial=-1)) + 1)[slots]
-        order = np.argsort(-born_ms, kind="stable")
+        order = np.lexsort((-slots, -self._seen_ms.take(slots)))
         self._cut |= len(order) > self._limit
         return slots[order[: self._limit]]

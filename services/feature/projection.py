@@ -57,9 +57,8 @@ class Projection:
         if not fresh:
             return
         entries = await self.users.entries(_subjects(fresh))
-        run = _Run(entries, self.catalogue, _Partitions(self.progress.applied))
-        for record in fresh:
-            run.apply(record)
+        run = _Run(entries, self.catalogue)
+        run.apply(fresh, self.progress.applied)
         self.catalogue.count(run.rows, run.times_ms)
         for entry in entries.values():
             entry.version += 1
@@ -124,38 +123,38 @@ class Projection:
 class _Run:
     """Records on their way into memory; consuming events are counted together at the end.
 
-    This is the one place where the speed of replaying the log is decided.
+    This is the one place where the speed of replaying the log is decided: most records are events.
     """
 
-    def __init__(self, entries: dict[str, UserEntry], catalogue: Catalogue, partition_of: _Partitions) -> None:
+    def __init__(self, entries: dict[str, UserEntry], catalogue: Catalogue) -> None:
         self.rows: list[int] = []
         self.times_ms: list[int] = []
         self._entries = entries
         self._catalogue = catalogue
-        self._partition_of = partition_of
 
-    def apply(self, record: LogRecord) -> None:
-        """Take one record in. One without a fact is gone with its user, or of a kind of the future."""
-        partition, offset = self._partition_of(record.watermark)
-        match record.fact:
-            case Event() as event:
-                self._apply_event(event, offset)
-            case ServedSlate() as slate:
-                if slate.user_id:
-                    self._entries[slate.user_id].serve(slate, offset)
-            case User() as profile:
-                self._entries[profile.user_id].profile = profile
-            case Item() as item:
-                self._catalogue.upsert(item, Place(str(record.watermark), partition, offset, record.recorded_ms))
-            case ItemDeletion(item_id):
-                place = Place(str(record.watermark), partition, offset, record.recorded_ms)
-                self._catalogue.delete(item_id, place)
+    def apply(self, records: Sequence[LogRecord], before: Watermark) -> None:
+        """Take records in that stand behind a position.
+
+        One without a fact is gone with its user, or of a kind of the future.
+        """
+        for record in records:
+            positions, fact = record.watermark.positions, record.fact
+            partition, offset = positions[0] if len(positions) == 1 else _moved(record.watermark, before)
+            before = record.watermark
+            if isinstance(fact, Event):
+                self._apply_event(fact, offset)
+            elif isinstance(fact, Item | ItemDeletion):
+                self._apply_item(fact, Place(str(record.watermark), partition, offset, record.recorded_ms))
+            elif isinstance(fact, ServedSlate) and fact.user_id:
+                self._entries[fact.user_id].serve(fact, offset)
+            elif isinstance(fact, User):
+                self._entries[fact.user_id].profile = fact
 
     def _apply_event(self, event: Event, offset: int) -> None:
         entry, kind, time_ms = self._entries.get(event.user_id), event.event_type, event.event_time_ms
         if entry is None:  # of an anonymous session: no log should hold these
             return
-        entry.count(kind)
+        entry.counts[kind] = entry.counts.get(kind, 0) + 1
         if kind in CONSUMING_CODES and event.item_id:
             item = self._catalogue.touch(event.item_id)
             self.rows.append(item.row)
@@ -163,24 +162,20 @@ class _Run:
             value = NO_VALUE if event.value is None else event.value
             entry.remember((time_ms, offset, item.item_id, kind, value, event.event_id))
         elif kind == EventType.HIDE and event.item_id:
-            entry.hide(event.item_id)
+            entry.hidden.add(event.item_id)
         elif kind == EventType.FOLLOW and (event.target_id or event.item_id):
             entry.follow(event.target_id or event.item_id, time_ms, offset)
 
+    def _apply_item(self, fact: Item | ItemDeletion, place: Place) -> None:
+        if isinstance(fact, Item):
+            self._catalogue.upsert(fact, place)
+        else:
+            self._catalogue.delete(fact.item_id, place)
 
-class _Partitions:
-    """Tells which partition a record stands in: the one whose offset moved."""
 
-    def __init__(self, before: Watermark) -> None:
-        self._before = dict(before.positions)
-
-    def __call__(self, watermark: Watermark) -> tuple[int, int]:
-        positions = watermark.positions
-        if len(positions) > 1:
-            positions = tuple(pair for pair in positions if self._before.get(pair[0], 0) < pair[1])
-        partition, offset = positions[0]
-        self._before[partition] = offset
-        return partition, offset
+def _moved(watermark: Watermark, before: Watermark) -> tuple[int, int]:
+    """The partition that a record stands in, and the offset there: the one that moved."""
+    return next(pair for pair in watermark.positions if before.offset(pair[0]) < pair[1])
 
 
 def _change(entry: UserEntry, window_start_ms: int | None) -> UserChange:

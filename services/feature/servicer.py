@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeAlias
 
 import grpc
 from winnow.v1 import feature_service_pb2 as pb
 from winnow.v1 import feature_service_pb2_grpc as pb_grpc
+from winnow.v1 import item_pb2
 
 from services.feature.features import ProjectedFeatures
 from shared.domain.history import HISTORY_LIMIT
-from shared.domain.user_state import TopOrder
+from shared.domain.user_state import ItemState, TopOrder
 from shared.domain.watermark import Watermark
 from shared.kernel.context import annotate, remaining_ms
 from shared.kernel.errors import ErrorReason, ServiceError
@@ -25,8 +26,8 @@ DEFAULT_PAGE = 100
 PAGE_LIMIT = 1000
 ANSWER_MARGIN_MS = 10
 """Part of the caller's deadline that is kept for building and sending the answer."""
-ANSWER_LIMIT_BYTES = 16 * 1024 * 1024
-"""What our clients take in one message."""
+ANSWER_LIMIT_BYTES = 15 * 1024 * 1024
+"""Items in one answer: clients take messages of 16 MiB."""
 
 
 class FeatureServicer(pb_grpc.FeatureServiceServicer):
@@ -56,10 +57,8 @@ class FeatureServicer(pb_grpc.FeatureServiceServicer):
         """Items in request order."""
         states = await self._features.items(request.item_ids, include_vectors=request.include_vectors)
         status = await self._features.status()
-        items = [item_state_to_proto(state, vectors=request.include_vectors) for state in states]
-        response = pb.BatchGetItemsResponse(items=items, watermark=status.watermark)
-        _check_size(response.ByteSize())
-        return response
+        items = _within_limit(states, vectors=request.include_vectors)
+        return pb.BatchGetItemsResponse(items=items, watermark=status.watermark)
 
     async def ListItems(self, request: pb.ListItemsRequest, context: Context) -> pb.ListItemsResponse:
         """A page of the catalogue, without vectors."""
@@ -68,10 +67,8 @@ class FeatureServicer(pb_grpc.FeatureServiceServicer):
             page_size=min(request.page_size or DEFAULT_PAGE, PAGE_LIMIT),
             page_token=request.page_token,
         )
-        items = [item_state_to_proto(state, vectors=False) for state in page.items]
-        response = pb.ListItemsResponse(items=items, next_page_token=page.next_page_token)
-        _check_size(response.ByteSize())
-        return response
+        items = _within_limit(page.items, vectors=False)
+        return pb.ListItemsResponse(items=items, next_page_token=page.next_page_token)
 
     async def WatchItems(self, request: pb.WatchItemsRequest, context: Context) -> AsyncIterator[pb.WatchItemsResponse]:
         """The catalogue and then its changes."""
@@ -103,10 +100,22 @@ def _watermark(text: str) -> Watermark:
         raise ServiceError(ErrorReason.WATERMARK_INVALID, str(error), metadata={"watermark": text[:64]}) from error
 
 
-def _check_size(size_bytes: int) -> None:
-    if size_bytes > ANSWER_LIMIT_BYTES:
-        raise ServiceError(
-            ErrorReason.MESSAGE_TOO_LARGE,
-            f"the answer has {size_bytes} bytes, {ANSWER_LIMIT_BYTES} are the limit: ask for fewer items or no vectors",
-            metadata={"bytes": str(size_bytes), "limitBytes": str(ANSWER_LIMIT_BYTES)},
-        )
+def _within_limit(states: Sequence[ItemState], *, vectors: bool) -> list[item_pb2.ItemState]:
+    """The states as messages; stops when they become more than a client takes, before it costs seconds.
+
+    Raises:
+        ServiceError: MESSAGE_TOO_LARGE.
+    """
+    messages: list[item_pb2.ItemState] = []
+    size_bytes = 0
+    for state in states:
+        messages.append(item_state_to_proto(state, vectors=vectors))
+        size_bytes += messages[-1].ByteSize()
+        if size_bytes > ANSWER_LIMIT_BYTES:
+            raise ServiceError(
+                ErrorReason.MESSAGE_TOO_LARGE,
+                f"the first {len(messages)} of {len(states)} items have {size_bytes} bytes, "
+                f"{ANSWER_LIMIT_BYTES} are the limit of an answer: ask for fewer items or no vectors",
+                metadata={"bytes": str(size_bytes), "limitBytes": str(ANSWER_LIMIT_BYTES)},
+            )
+    return messages

@@ -82,10 +82,6 @@ class UserEntry:
             profile=self.profile,
         )
 
-    def count(self, event_type: int) -> None:
-        """Count an event of any kind."""
-        self.counts[event_type] = self.counts.get(event_type, 0) + 1
-
     def remember(self, event: StoredEvent) -> None:
         """Put an event about an item at its place in the history."""
         history = self.history
@@ -96,10 +92,6 @@ class UserEntry:
         if len(history) > HISTORY_LIMIT:
             del history[0]
         self.added.append(event)
-
-    def hide(self, item_id: str) -> None:
-        """Never recommend an item again."""
-        self.hidden.add(item_id)
 
     def follow(self, followed_id: str, time_ms: int, offset: int) -> None:
         """Remember a follow; it counts from its latest event."""

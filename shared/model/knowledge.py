@@ -164,7 +164,7 @@ class KnowledgeSource:
 
     def _popularity(self, request: CandidateArrays) -> Mapping[str, Floats]:
         known, place = _known(request.rows)
-        popularity, trend = np.log1p(request.popularity), np.log1p(request.trend)
+        popularity, trend = _log_count(request.popularity), _log_count(request.trend)
         return {
             "popularity": popularity,
             "trend": trend,
@@ -172,7 +172,7 @@ class KnowledgeSource:
             "popularity_all_time": np.log1p(self.statistics.shares[place] * known),
             "mean_value": self.statistics.mean_values[place] * known,
             "age_known": (request.ages_days >= 0).astype(np.float32),
-            "age": np.log1p(np.maximum(request.ages_days, 0)),
+            "age": _log_count(request.ages_days),
             "new_item": (~known).astype(np.float32),
         }
 
@@ -238,6 +238,12 @@ class Scaler:
         return scaled
 
 
+def _log_count(counts: Floats) -> Floats:
+    """log(1 + count); what is no count counts as 0."""
+    logs: Floats = np.log1p(np.maximum(np.nan_to_num(counts, nan=0, posinf=0, neginf=0), 0))
+    return logs
+
+
 def _known(rows: Rows) -> tuple[npt.NDArray[np.bool_], Rows]:
     known = rows != UNKNOWN_ROW
     return known, np.where(known, rows, 0)
@@ -247,7 +253,7 @@ def _given(source: str, scores: Floats, ranks: npt.NDArray[np.int32]) -> dict[st
     given = ranks > 0
     return {
         f"{source}_given": given.astype(np.float32),
-        f"{source}_score": np.where(given, scores, 0).astype(np.float32),
+        f"{source}_score": np.where(given & np.isfinite(scores), scores, 0).astype(np.float32),
         f"{source}_log_rank": np.where(given, -np.log(np.maximum(ranks, 1)), -np.log(1000)).astype(np.float32),
         f"{source}_top": np.where(given, np.exp(-(ranks - 1) / 5), 0).astype(np.float32),
     }

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 from rich.table import Table
 from winnow.v1 import event_pb2
@@ -36,6 +37,7 @@ from shared.domain.services import Feedback
 from shared.domain.watermark import Watermark
 from shared.kernel.client import ChannelOptions, open_channel
 from shared.kernel.clock import system_clock
+from shared.kernel.config import load
 from shared.kernel.logs import configure_logs
 from shared.kernel.server import GrpcServer
 
@@ -79,7 +81,7 @@ def request_events(start: int, size: int) -> list[event_pb2.Event]:
             user_id=f"user-{number % USERS}",
             item_id=f"item-{number % ITEMS}",
             event_type=event_pb2.EVENT_TYPE_CLICK,
-            event_time={"seconds": 1_700_000_000 + number},
+            event_time=Timestamp(seconds=1_700_000_000 + number),
             recommendation_id=f"recommendation-{number // 10}",
             surface="home",
         )
@@ -194,15 +196,15 @@ async def measure_visibility(app: FeedbackApp) -> list[float]:
 async def bench(folder: Path, events: int) -> None:
     """Everything, one after the other."""
     console = Console()
-    settings = FeedbackSettings(data_dir=folder, address="127.0.0.1:0")
+    settings = load(FeedbackSettings, data_dir=folder, address="127.0.0.1:0")
     writes = _table("writing", "events/s", "events/s a core of the server", "ack p50 ms", "ack p99 ms")
     for size in (100, 500, 2_000):
         writes.add_row(f"sqlite3 alone, groups of {size}", f"{raw_rate(folder, size, events):,.0f}", "", "", "")
     async with open_feedback(settings, system_clock) as app, GrpcServer(settings.address, [app.hosted]) as server:
         first = 0
-        for load in LOADS:
-            count = int(events * load.share) // load.size * load.size
-            writes.add_row(*await measure_load(server.address, load, first, count))
+        for each in LOADS:
+            count = int(events * each.share) // each.size * each.size
+            writes.add_row(*await measure_load(server.address, each, first, count))
             first += count
         console.print(writes)
         reads = _table("reading", "records/s", "records/s a core")

@@ -11,7 +11,7 @@ from shared.domain.event_log import Erasure, EventLog
 from shared.domain.items import Item, User
 from shared.domain.watermark import Watermark
 from shared.kernel.errors import ServiceError
-from tests.contract.event_log_adapters import DURABLE, OpenLog, as_bytes, event, records, slate
+from tests.contract.event_log_adapters import DURABLE, OpenLog, as_bytes, batches, event, records, slate
 
 
 @pytest.fixture(params=DURABLE)
@@ -43,9 +43,9 @@ async def test_everything_is_there_when_the_log_is_opened_again(open_log: OpenLo
 
 async def test_repeats_are_known_over_the_whole_log_and_every_restart(open_log: OpenLog, tmp_path: Path) -> None:
     everything = [event(number, user_id=f"user-{number % 3}") for number in range(150)]
-    for start in range(0, 150, 30):
+    for start in range(0, 150, 10):
         async with open_log(tmp_path) as log:
-            await log.append(everything[start : start + 30])
+            await log.append(everything[start : start + 10])
 
     async with open_log(tmp_path) as log:
         head = await log.head()
@@ -85,6 +85,15 @@ async def test_an_erasure_lasts(open_log: OpenLog, tmp_path: Path) -> None:
 
         assert [fact for fact in facts if not isinstance(fact, Erasure)] == [None, event(2, user_id="bob")]
         assert await log.erase("ada") is None
+
+
+async def test_large_records_come_in_small_batches_because_a_batch_is_a_message(log: EventLog) -> None:
+    await log.append([Item(f"item-{number}", description="d" * 100_000) for number in range(30)])
+
+    found = await batches(log, batch_size=5_000)
+
+    assert sum(len(batch.records) for batch in found) == 30
+    assert max(sum(map(len, as_bytes(each.fact for each in batch.records))) for batch in found) < 2 << 20
 
 
 @pytest.mark.parametrize("watermark", ["w1-0.2", "w1-7.1", "w1-0.1-9.4"])

@@ -13,6 +13,7 @@ from services.feedback.app import FeedbackApp, open_feedback
 from services.feedback.settings import FeedbackSettings
 from shared.clients.feedback import GrpcFeedback
 from shared.kernel.client import ChannelOptions, open_channel
+from shared.kernel.config import load
 from shared.kernel.server import GrpcServer, ServerOptions
 from tests.contract.event_log_adapters import clock
 
@@ -30,7 +31,7 @@ class Service:
 @asynccontextmanager
 async def serving(data_dir: Path, **settings: object) -> AsyncIterator[Service]:
     """Run the service over a data folder."""
-    chosen = FeedbackSettings(data_dir=data_dir, address="127.0.0.1:0", **settings)  # type: ignore[arg-type]
+    chosen = load(FeedbackSettings, data_dir=data_dir, address="127.0.0.1:0", **settings)
     options = ServerOptions(drain_grace_ms=0)
     async with (
         open_feedback(chosen, clock) as app,

@@ -84,11 +84,14 @@ async def test_the_key_leaves_every_file_at_once(log: EventLog, tmp_path: Path) 
     await write_about(log, USER)
     subject = (await records(log))[-1].subject
     key = stored_key(log, subject)
+    user_hash = log._hashes.user(USER)  # type: ignore[attr-defined]
     assert holding(tmp_path, key) != []
+    assert holding(tmp_path, user_hash) != []
 
     await log.erase(USER)
 
     assert holding(tmp_path, key) == []
+    assert holding(tmp_path, user_hash) == []
     for text in (USER, *SECRETS):
         assert holding(tmp_path, text) == []
 

@@ -27,7 +27,7 @@ from shared.kernel.errors import STATUS_DETAILS_KEY, ServiceError, from_status
 from shared.model.registry import Registry
 from tests.integration.ranking.toy import store_toy
 
-PATIENCE_SECONDS = 90.0
+PATIENCE_SECONDS = 180.0
 """How long a slow machine may take for a start; no test asserts a time."""
 SERVING = HealthCheckResponse.SERVING
 NOT_SERVING = HealthCheckResponse.NOT_SERVING

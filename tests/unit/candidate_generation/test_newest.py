@@ -18,20 +18,20 @@ def test_without_a_cut_the_pool_is_all_living_items_newest_first(
     newest, born = NewestItems(100), {}
     alive = np.ones(12, np.bool_)
     for number, (slot, time_ms) in enumerate(changes):
-        newest.changed(slot, time_ms)
+        newest.arrived(slot, time_ms)
         born[slot] = time_ms
         if number % looks == 0:
             newest.pool(alive)
     alive[list(dead)] = False
 
-    expected = sorted((slot for slot in born if alive[slot]), key=lambda slot: (-born[slot], slot))
+    expected = sorted((slot for slot in born if alive[slot]), key=lambda slot: (-born[slot], -slot))
     assert newest.pool(alive).tolist() == expected
 
 
 def test_only_the_newest_are_kept() -> None:
     newest = NewestItems(2)
     for slot in range(5):
-        newest.changed(slot, 100 - slot)
+        newest.arrived(slot, 100 - slot)
 
     assert newest.pool(np.ones(5, np.bool_)).tolist() == [0, 1]
 
@@ -39,7 +39,7 @@ def test_only_the_newest_are_kept() -> None:
 def test_deletions_let_older_items_move_up() -> None:
     newest = NewestItems(4)
     for slot in range(10):
-        newest.changed(slot, 100 - slot)
+        newest.arrived(slot, 100 - slot)
     alive = np.ones(10, np.bool_)
     newest.pool(alive)
 

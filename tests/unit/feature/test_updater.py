@@ -11,7 +11,9 @@ import pytest
 
 from services.feature.app import FeatureApp, open_feature
 from services.feature.memory_store import MemoryFeatureStore
+from services.feature.watching import watch_items
 from shared.domain.event_log import LogRecord
+from shared.domain.items import Item
 from shared.domain.services import Features
 from shared.domain.user_state import UserState
 from shared.domain.watermark import Watermark
@@ -202,3 +204,30 @@ async def test_a_watcher_is_told_when_the_log_was_replaced(tmp_path: Path) -> No
         with pytest.raises(ServiceError) as caught:
             await waiting
     assert caught.value.reason == ErrorReason.WATERMARK_INVALID
+
+
+async def test_an_item_stands_in_the_partition_that_its_record_moved() -> None:
+    room = await Room.open(MemoryFeatureStore())
+    places = [((0, 1),), ((0, 1), (1, 1)), ((0, 2), (1, 1)), ((0, 2), (1, 2))]
+    records = [LogRecord(Watermark(place), NOW_MS, "", Item(f"i{n}")) for n, place in enumerate(places)]
+
+    await room.take(records)
+
+    entries = room.projection.catalogue.entries.values()
+    assert [(entry.item_id, entry.partition, entry.offset) for entry in entries] == [
+        ("i0", 0, 1),
+        ("i1", 1, 1),
+        ("i2", 0, 2),
+        ("i3", 1, 2),
+    ]
+
+
+async def test_a_watcher_of_a_partitioned_log_misses_nothing_when_it_comes_back() -> None:
+    room = await Room.open(MemoryFeatureStore())
+    places = [((0, 1),), ((0, 1), (1, 1)), ((0, 2), (1, 1)), ((0, 2), (1, 2))]
+    await room.take([LogRecord(Watermark(place), NOW_MS, "", Item(f"i{n}")) for n, place in enumerate(places)])
+
+    changes = await anext(watch_items(room.projection, Watermark(((0, 2),))))
+
+    assert [state.item_id for state in changes.upserted] == ["i1", "i3"]
+    assert changes.watermark == str(Watermark(places[-1]))

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 from structlog.testing import capture_logs
 
-from services.feedback.group_commit import CommitLimits, GroupCommit
+from services.feedback.group_commit import CommitLimits, GroupCommit, _Room
 from shared.kernel.errors import ErrorReason, ServiceError
 
 FULL = ServiceError(ErrorReason.STORAGE_FULL, "full")
@@ -152,6 +152,19 @@ async def test_a_caller_who_goes_while_held_up_leaves_its_place_to_others() -> N
         await asyncio.gather(first, last)
 
     assert disk.groups == [["first"], ["last"]]
+
+
+async def test_a_caller_who_goes_at_the_moment_of_being_let_in_takes_no_place() -> None:
+    room = _Room(1)
+    await room.enter(1)
+    entering = asyncio.create_task(room.enter(1))
+    await asyncio.sleep(0)
+
+    room.leave(1)
+    entering.cancel()
+    await asyncio.gather(entering, return_exceptions=True)
+
+    assert room.taken == 0
 
 
 async def test_a_caller_who_goes_while_the_disk_works_harms_nobody() -> None:
