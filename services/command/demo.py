@@ -36,7 +36,7 @@ CLIENT = """\
     slate = front.Recommend(recommendation_service_pb2.RecommendRequest(user_id="42"), timeout=1)
     click = event_pb2.Event(event_id="my-1", user_id="42", item_id=slate.items[0].item_id,
                             event_type=event_pb2.EVENT_TYPE_CLICK, recommendation_id=slate.recommendation_id)
-    log.RecordEvents(feedback_service_pb2.RecordEventsRequest(events=[click]), timeout=1)
+    log.RecordEvents(feedback_service_pb2.RecordEventsRequest(events=\\[click]), timeout=1)
 
 [bold]or with grpcurl[/bold]:
 
