@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all check format setup setup-dev protos lock unit contract integration e2e soak clean
+.PHONY: env-example help run test test-all check format setup setup-dev protos lock unit contract integration e2e soak clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -54,6 +54,9 @@ check: setup-dev ## style, types, layers, protos
 format: setup-dev ## rewrite the sources in the house's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+env-example: setup-dev ## write .env.example again
+	$(BIN)/python -m services.command.environment > .env.example
 
 protos: setup-dev ## generate the stubs again
 	$(BIN)/python protos/generate.py

@@ -47,7 +47,9 @@ def serve(
 async def all_services() -> AsyncIterator[Services]:
     """Every service, hosted on one address."""
     from services.command.composition import NAMES, open_services
+    from services.command.environment import warn_of_unknown_variables
 
+    warn_of_unknown_variables()
     settings = one_process_settings()
     async with AsyncExitStack() as stack:
         services = await stack.enter_async_context(open_services(NAMES, system_clock))

@@ -32,7 +32,7 @@ from services.recommendation.servicer import MonitoringServicer, RecommendationS
 from services.recommendation.settings import RecommendationSettings
 from services.recommendation.sources import MemorySource, PopularSource, RetrievalSource
 from services.recommendation.status import StatusPage
-from services.recommendation.surfaces import SurfaceError, Surfaces, load_surfaces
+from services.recommendation.surfaces import PACKAGED, SurfaceError, Surfaces, load_surfaces
 from shared.domain.services import CandidateGeneration, Features, Feedback, Ranking
 from shared.kernel.background import Supervised
 from shared.kernel.clock import Clock
@@ -134,7 +134,7 @@ def _stages(parts: _Parts) -> Stages:
 
 def _surfaces(settings: RecommendationSettings) -> Surfaces:
     try:
-        return load_surfaces(settings.surfaces_dir)
+        return load_surfaces(settings.surfaces_dir or PACKAGED)
     except SurfaceError as error:
         raise ConfigError(f"{error}; correct the file, or set WINNOW_RECOMMENDATION_SURFACES_DIR") from error
 

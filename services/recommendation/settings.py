@@ -6,7 +6,6 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr
 
-from services.recommendation.surfaces import PACKAGED
 from shared.kernel.hosting import ListeningSettings
 
 
@@ -36,4 +35,6 @@ class RecommendationSettings(ListeningSettings, prefix="RECOMMENDATION"):
     close_seconds: float = Field(5.0, ge=0, description="time to record the last slates when the service stops")
     memory_items: int = Field(50_000, ge=1, description="items remembered for when the feature store does not answer")
     popular_refresh_seconds: float = Field(30.0, gt=0, description="how often the remembered popular items are read")
-    surfaces_dir: Path = Field(PACKAGED, description="folder of <surface>.yaml files; must hold default.yaml")
+    surfaces_dir: Path | None = Field(
+        None, description="folder of <surface>.yaml files, which must hold default.yaml; default: those of the package"
+    )

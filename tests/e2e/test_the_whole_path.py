@@ -1,0 +1,80 @@
+"""What a user of the product is promised: slates on real data that follow events, explained, replayable."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.product import Running, click, item_ids
+
+
+def test_a_click_changes_the_next_slate(running: Running) -> None:
+    before = running.recommend("42")
+    watermark = running.record(click("e2e-click", "42", before.items[0].item_id, before.recommendation_id))
+
+    after = running.recommend("42", min_watermark=watermark)
+
+    assert len(before.items) == len(after.items) == 10
+    assert before.items[0].item_id not in item_ids(after)
+    assert set(item_ids(after)) - set(item_ids(before)), "nothing new came"
+    assert not after.header.degraded
+
+
+def test_the_answer_says_that_annoy_and_a_model_gave_it(running: Running) -> None:
+    header = running.recommend("7").header
+
+    assert header.index_version.endswith("/annoy")
+    assert header.model_version
+    assert header.watermark
+
+
+def test_nothing_that_the_user_had_comes_again(running: Running) -> None:
+    had = {event.item_id for event in running.user_state("100").history}
+
+    slate = running.recommend("100", page_size=200)
+
+    assert len(slate.items) == 200
+    assert had.isdisjoint(item_ids(slate))
+
+
+def test_pages_go_on_without_repeats(running: Running) -> None:
+    first = running.recommend("9", page_size=5)
+    second = running.recommend("9", page_size=5, page_token=first.next_page_token)
+
+    assert set(item_ids(first)).isdisjoint(item_ids(second))
+    assert [item.position for item in second.items] == [5, 6, 7, 8, 9]
+
+
+def test_an_explanation_recomputes_the_score(running: Running) -> None:
+    slate = running.recommend("5", explain=True)
+
+    for item in slate.items:
+        value = sum(action.probability * action.weight for action in item.explanation.actions)
+        for adjustment in item.explanation.adjustments:
+            value *= adjustment.factor
+        assert value == pytest.approx(item.score, abs=1e-5)
+        assert item.explanation.sentence
+
+
+def test_a_served_slate_replays_to_itself(running: Running) -> None:
+    slate = running.recommend("3")
+
+    again = running.replay(slate.recommendation_id)
+
+    assert again.identical, list(again.differences)
+    assert item_ids(slate) == [item.item_id for item in again.replayed_items]
+
+
+def test_an_unknown_user_gets_a_slate(running: Running) -> None:
+    slate = running.recommend("nobody-knows-me")
+
+    assert len(slate.items) == 10
+
+
+def test_the_status_page_shows_every_service_at_work(running: Running) -> None:
+    status = running.status()
+
+    assert {service.name: service.state for service in status.services} == dict.fromkeys(
+        ("recommendation", "candidate_generation", "feature", "ranking", "feedback"), 1
+    )
+    assert status.items == 1682
+    assert status.lost_slates == 0
