@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: env-example help run test test-all check format setup setup-dev protos lock unit contract integration e2e soak clean
+.PHONY: env-example help run test check format setup setup-dev protos lock unit contract integration e2e soak clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -18,14 +18,7 @@ setup: ## the virtual environment with everything that running needs
 setup-dev: setup ## and everything that developing needs
 	@deploy/setup.sh $(VENV) dev
 
-# The rooms whose suites are finished. Those of the rooms under construction run by `make unit|contract|integration`
-# and move here as they turn green.
-FINISHED := tests/architecture tests/unit/kernel tests/unit/domain tests/unit/wire tests/unit/ranking
-
-test: setup-dev ## the tests of the finished rooms
-	$(PYTEST) $(FINISHED)
-
-test-all: setup-dev ## every test, those of the rooms under construction too
+test: setup-dev ## every test, real servers included
 	$(PYTEST) tests
 
 unit: setup-dev ## the tests of rules and components

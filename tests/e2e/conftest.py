@@ -20,7 +20,7 @@ from shared.kernel.clock import system_clock
 from shared.model.registry import Registry
 from tests.e2e.product import Product, Running
 
-FEW_EPOCHS = Epochs(sliced=2, continued=1, ranker=1, final=0)
+FEW_EPOCHS = Epochs(sliced=1, continued=1, ranker=2, final=0)
 
 
 def winnow(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -42,6 +42,7 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Product:
     place = Workplace(Registry(str(data_dir / "registry")), data_dir / "training", system_clock)
     report = train(dataset, settings, place, silent)
     assert report.publication.published
+    assert report.publication.manifest.serve_order == "ranker"
     return Product(data_dir)
 
 

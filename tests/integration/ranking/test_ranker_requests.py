@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import socket
+import time
 import urllib.request
+from collections.abc import Callable
 from typing import TypeAlias
 
 import grpc
@@ -166,13 +168,28 @@ def test_its_metrics_count_calls_by_code(ray_ranker: Ranker) -> None:
 
 def test_each_call_leaves_one_line_in_the_log_of_the_process_that_started_ray(ray_ranker: Ranker) -> None:
     with ray_ranker.channel() as channel:
-        metadata = (*ray_ranker.credentials(), ("x-request-id", "one-line"))
-        RankingServiceStub(channel).Rank(rank_request(ITEM_IDS[0]), metadata=metadata)
-        HealthStub(channel).Check(HealthCheckRequest())  # a later call, so that the line has had its time
+        for request_id in ("first", "later"):
+            metadata = (*ray_ranker.credentials(), ("x-request-id", request_id))
+            RankingServiceStub(channel).Rank(rank_request(ITEM_IDS[0]), metadata=metadata)
+    wait_until(lambda: bool(lines_of(ray_ranker, "later")))  # lines keep their order: all of the first are there now
 
-    lines = [line for line in ray_ranker.log.splitlines() if '"request_id": "one-line"' in line]
+    lines = lines_of(ray_ranker, "first")
+
     assert len(lines) == 1
     assert '"code": "OK"' in lines[0]
+
+
+def lines_of(ranker: Ranker, request_id: str) -> list[str]:
+    """The lines about one request."""
+    return [line for line in ranker.log.splitlines() if f'"request_id": "{request_id}"' in line]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Ask again until it is true, ten seconds at most."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "not within 10 s"
+        time.sleep(0.02)
 
 
 def raw(channel: grpc.Channel, method: str = RANK) -> RawMethod:
