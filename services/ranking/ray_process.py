@@ -16,6 +16,7 @@ import pickle
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -43,14 +44,10 @@ def main() -> None:
         make_log_pipe(pipe)
         threading.Thread(target=forward, args=(pipe, sys.stderr.fileno()), daemon=True).start()
     try:
-        broken = _start(plan)
+        _start(plan, report)
         report(state="deployed")
-        while not orders.stop.wait(POLL_SECONDS) and not (reason := broken()):
-            pass
-        if orders.stop.is_set():
-            _drain(plan)
-        else:
-            report(state="broken", reason=reason)
+        orders.stop.wait()
+        _drain(plan)
     except Exception as error:  # noqa: BLE001 - whatever it was, the parent is told and Ray ends
         report(state="broken", reason=f"{type(error).__name__}: {error}")
     _end(1)
@@ -87,8 +84,8 @@ def _end(code: int) -> None:
     os._exit(code)
 
 
-def _start(plan: RayPlan) -> Callable[[], str]:
-    """Start or join Ray and deploy the ranker; gives a function that says what broke ("" for nothing)."""
+def _start(plan: RayPlan, report: Callable[..., None]) -> None:
+    """Start or join Ray and deploy the ranker; an own Ray is watched from its first moment on."""
     import ray  # noqa: PLC0415 - takes a second, and only this process may pay it
 
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -97,8 +94,16 @@ def _start(plan: RayPlan) -> Callable[[], str]:
         ray.init(settings.ray_address, log_to_driver=False, logging_level=logging.ERROR)
     else:
         _start_own_ray(ray, plan)
+        threading.Thread(target=_watch, args=(ray, report), daemon=True).start()
     _deploy(plan)
-    return lambda: "" if settings.ray_address else _dead_processes(ray)
+
+
+def _watch(ray: Any, report: Callable[..., None]) -> None:
+    """End when a process of Ray has ended. In a thread: deploying waits for ever for a Ray that broke meanwhile."""
+    while not (reason := _dead_processes(ray)):
+        time.sleep(POLL_SECONDS)
+    report(state="broken", reason=reason)
+    _end(1)
 
 
 def _start_own_ray(ray: Any, plan: RayPlan) -> None:

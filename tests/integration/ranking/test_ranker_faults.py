@@ -66,6 +66,19 @@ def test_when_ray_itself_breaks_it_is_started_again(ray_ranker: Ranker, name: st
     assert ray_ranker.running
 
 
+def test_ray_that_breaks_while_the_ranker_is_deployed_is_started_again(ray_ranker: Ranker) -> None:
+    before = set(ray_ranker.processes())
+    ray_ranker.signal(signal.SIGTERM)
+    ray_ranker.start()
+    wait_until(lambda: ray_ranker.process_ids("ServeController") != [], "the beginning of the deployment")
+
+    kill(ray_ranker.process_id("raylet/raylet"))
+    ray_ranker.wait_for(SERVING)
+
+    assert not before & set(ray_ranker.processes())
+    assert answers(ray_ranker)
+
+
 def test_the_ranker_can_be_killed_and_started_again_and_again(ray_ranker: Ranker) -> None:
     for _ in range(KILLS):
         before = set(ray_ranker.processes())
