@@ -9,6 +9,7 @@ usage: python protos/generate.py [--output FOLDER] [--lint]
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import site
 import subprocess
@@ -71,7 +72,10 @@ def _protoc(options: list[str], files: list[str]) -> int:
         descriptors.write_bytes(_validate_descriptors())
         roots = [f"-I{PROTOS}", *(f"-I{path}" for path in site.getsitepackages())]
         protoc = [sys.executable, "-m", "grpc_tools.protoc", f"--descriptor_set_in={descriptors}"]
-        return subprocess.run([*protoc, *roots, *options, *files], check=False).returncode
+        # The plugins lie beside this Python, also where its environment is not activated.
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        command = [*protoc, *roots, *options, *files]
+        return subprocess.run(command, check=False, env={**os.environ, "PATH": path}).returncode
 
 
 def _validate_descriptors() -> bytes:
