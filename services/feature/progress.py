@@ -38,8 +38,8 @@ class Progress:
 
     @property
     def caught_up(self) -> bool:
-        """Whether replay is over and the projection follows the log."""
-        return self.ready and not self.failures and self.head is not None and self.applied.covers(self.head)
+        """Whether replay is over and the projection follows the log; new records may be on their way at any moment."""
+        return self.ready and not self.failures
 
     def advance(self, applied: Watermark, records: int, now_ms: int) -> None:
         """Records have been applied."""

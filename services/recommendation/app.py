@@ -111,7 +111,7 @@ def _recommender(parts: _Parts) -> Recommender:
         reserve=reserve,
         recorder=parts.recorder,
         lookups=Lookups(ports, parts.memory, pipeline, surfaces),
-        replays=Replays(ports, stages.ranking, surfaces),
+        replays=Replays(ports, parts.recorder, stages.ranking, surfaces),
         page=StatusPage(ports, parts.recorder, surfaces, clock, clock()),
     )
 

@@ -17,6 +17,7 @@ from services.recommendation.dependencies import Dependencies
 from services.recommendation.queries import Entry, Query, ReplayReport
 from services.recommendation.ranked_slate import RankedSlate, entries
 from services.recommendation.ranking import RankingStage
+from services.recommendation.recording import SlateRecorder
 from services.recommendation.slate import Scores
 from services.recommendation.stages import Journey, Lost
 from services.recommendation.surfaces import Surfaces
@@ -39,6 +40,7 @@ class Replays:
     """Replays slates with the pipeline's own stages."""
 
     ports: Dependencies
+    recorder: SlateRecorder
     ranking: RankingStage
     surfaces: Surfaces
 
@@ -62,6 +64,9 @@ class Replays:
         return ReplayReport(provenance, before, after, reasons + effects, served.served_ms)
 
     async def _served(self, recommendation_id: str, journey: Journey) -> ServedSlate:
+        """The slate, also while it is still on its way to the log."""
+        if waiting := self.recorder.find(recommendation_id):
+            return waiting
         try:
             served = await self.ports.feedback.ask(
                 lambda port: port.slate(recommendation_id), journey.budget.share_ms(SLATE_SHARE)

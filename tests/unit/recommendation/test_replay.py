@@ -48,6 +48,18 @@ async def test_pages_of_any_size_replay_to_themselves(page_size: int) -> None:
     assert report.identical
 
 
+async def test_a_slate_on_its_way_to_the_log_replays_already() -> None:
+    world = World()
+    world.feedback.error = down("feedback")
+
+    async with opened(world) as app:
+        answer = await app.recommender.recommend(ask(""))
+        report = await app.recommender.replay(ask(""), answer.recommendation_id)
+
+    assert not world.feedback.slates
+    assert report.identical
+
+
 async def test_the_ranker_is_asked_with_the_recorded_inputs_and_not_with_todays() -> None:
     world = World()
 
