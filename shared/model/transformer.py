@@ -12,12 +12,16 @@ D = d / H.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 DISTANCES = 32
+UNSEEN = DISTANCES
+"""Bin of what may not be seen: its bias is -inf."""
+
 _LEAST_WORD = -(2**63)
 
 
@@ -62,6 +66,28 @@ def distance_bins(distances: Tensor) -> Tensor:
     return torch.where(distances < 16, distances, far.long()).clamp(0, DISTANCES - 1)
 
 
+@lru_cache(maxsize=8)
+def _bins_by_distance(size: int, device: torch.device) -> Tensor:
+    """(size,) bin of each distance from 0; computed once, as every request asks for the same."""
+    with torch.inference_mode(mode=False):  # also training reads it
+        return distance_bins(torch.arange(size, device=device))
+
+
+@lru_cache(maxsize=8)
+def _causal_bins(size: int, device: torch.device) -> Tensor:
+    """(size, size) bin of each query and key, `UNSEEN` where the key comes later."""
+    with torch.inference_mode(mode=False):
+        steps = torch.arange(size, device=device)
+        distances = steps[:, None] - steps[None, :]
+        bins = _bins_by_distance(size, device)[distances.clamp(min=0)]
+        return bins.masked_fill(distances < 0, UNSEEN)
+
+
+def _table_size(length: int) -> int:
+    """The power of two that holds a length: few tables serve all lengths."""
+    return 1 << max(4, (length - 1).bit_length())
+
+
 class Attention(nn.Module):
     """Multi-head attention with a bias on distance.
 
@@ -95,11 +121,8 @@ class Attention(nn.Module):
             (T, d) output, and the keys and values laid out by user, (B, H, L, D), for candidates to attend to.
         """
         q, k, v = (layout.padded(part).transpose(1, 2) for part in self.project(tokens))  # (B, H, L, D)
-        steps = torch.arange(layout.longest, device=tokens.device)
-        distances = steps[:, None] - steps[None, :]  # (L, L)
-        bias = self.distance[:, distance_bins(distances.clamp(min=0))]  # (H, L, L)
-        bias = bias.masked_fill(distances < 0, -torch.inf)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None])  # (B, H, L, D)
+        bins = _causal_bins(_table_size(layout.longest), tokens.device)[: layout.longest, : layout.longest]
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=self._biases()[:, bins][None])  # (B, H, L, D)
         return self.out(layout.packed(mixed.transpose(1, 2)).flatten(-2)), k, v
 
     def candidate(self, tokens: Tensor, keys: Tensor, values: Tensor, distances: Tensor) -> Tensor:
@@ -114,17 +137,24 @@ class Attention(nn.Module):
         Returns:
             (B, P, C, d).
         """
-        q, k, v = self.project(tokens)  # (B, P, C, H, D)
-        scale = q.shape[-1] ** -0.5
-        bias = self.distance[:, distance_bins(distances.clamp(min=0))]  # (H, B, P, L)
-        bias = bias.masked_fill(distances < 1, -torch.inf).permute(1, 2, 0, 3)  # (B, P, H, L)
-        seen = torch.einsum("bpchd,bhld->bphcl", q, keys) * scale + bias[:, :, :, None]
-        own = (q * k).sum(-1).transpose(2, 3)[..., None] * scale + self.distance[:, :1, None]  # (B, P, H, C, 1)
-        weights = torch.cat([seen, own], dim=-1).softmax(dim=-1)  # (B, P, H, C, L + 1)
-        mixed = torch.einsum("bphcl,bhld->bpchd", weights[..., :-1], values)
-        mixed = mixed + weights[..., -1].transpose(2, 3)[..., None] * v  # (B, P, C, H, D)
-        out: Tensor = self.out(mixed.flatten(-2))
+        q, k, v = (part.permute(0, 3, 1, 2, 4) for part in self.project(tokens))  # (B, H, P, C, D)
+        q = q * q.shape[-1] ** -0.5
+        size = _table_size(distances.shape[-1] + 1)
+        bins = _bins_by_distance(size, tokens.device)[distances.clamp(0, size - 1)]
+        bias = self._biases()[:, bins.masked_fill(distances < 1, UNSEEN)].transpose(0, 1)  # (B, H, P, L)
+        seen = (q.flatten(2, 3) @ keys.transpose(2, 3)).unflatten(2, q.shape[2:4]) + bias[:, :, :, None]
+        own = (q * k).sum(-1, keepdim=True) + self.distance[:, :1, None, None]  # (B, H, P, C, 1)
+        # Softmax over the history and the candidate itself, without a copy of the weights to join the two.
+        top = torch.maximum(seen.amax(-1, keepdim=True), own).detach()
+        seen, own = (seen - top).exp(), (own - top).exp()
+        mixed = (seen.flatten(2, 3) @ values).unflatten(2, q.shape[2:4]) + own * v  # (B, H, P, C, D)
+        mixed = mixed / (seen.sum(-1, keepdim=True) + own)
+        out: Tensor = self.out(mixed.permute(0, 2, 3, 1, 4).flatten(-2))
         return out
+
+    def _biases(self) -> Tensor:
+        """(H, DISTANCES + 1) bias by bin."""
+        return F.pad(self.distance, (0, 1), value=-torch.inf)
 
 
 class Dropout(nn.Module):
