@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ import typer
 
 from services.command.options import DEFAULT_ADDRESS, Address, Json
 from services.command.output import Bars, fail, readable_errors, show, table
+from shared.kernel.errors import ServiceError
 
 if TYPE_CHECKING:
     from services.trainer.datasets import Dataset
@@ -103,9 +105,23 @@ class IntakeSink:
         """Take users."""
         return _rejections(await self._intake.upsert_users(users))
 
-    async def record_events(self, events: Sequence[Event]) -> Sequence[Rejection]:
+    async def record_events(self, batches: AsyncIterable[Sequence[Event]]) -> AsyncIterator[Sequence[Rejection]]:
         """Take events."""
-        return _rejections(await self._intake.record_events(events))
+        unanswered: deque[Sequence[Event]] = deque()
+
+        async def sent() -> AsyncIterator[Sequence[Event]]:
+            async for batch in batches:
+                unanswered.append(batch)
+                yield batch
+
+        try:
+            async for recorded in self._intake.stream_events(sent()):
+                unanswered.popleft()
+                yield _rejections(recorded)
+        except ServiceError:
+            if unanswered:
+                await self._intake.record_events(unanswered[0])  # a broken stream may not say why; a call does
+            raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,5 +172,6 @@ async def _read(address: str) -> tuple[Dataset, str]:
     from shared.domain.watermark import Watermark
 
     async with open_log(address) as access:
-        read = await read_log(access.feedback.tail(Watermark(), follow=False, batch_size=5000))
+        batches = access.feedback.tail(Watermark(), follow=False, batch_size=5000)
+        read = await read_log(batches, impressions=True)
         return read.dataset, access.place

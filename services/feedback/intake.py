@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
 
+from services.feedback.pipelining import BATCHES_IN_FLIGHT, in_order
 from services.feedback.telemetry import REFUSED
 from services.feedback.validation import event_violations, item_violations
 from shared.domain.event_log import ErasureReceipt, EventLog, Fact, ItemDeletion
@@ -49,6 +51,12 @@ class LogIntake:
             row: found for row, message in enumerate(messages) if (found := violations(message, f"events[{row}]"))
         }
         return await self.record_checked_events(events, broken)
+
+    async def stream_events(self, batches: AsyncIterable[Sequence[Event]]) -> AsyncIterator[Recorded]:
+        """Append a long run of batches; several wait for the disk at once, so that they share a commit."""
+        async with aclosing(in_order(batches, self.record_events, BATCHES_IN_FLIGHT)) as answers:
+            async for recorded in answers:
+                yield recorded
 
     async def record_checked_events(self, events: Sequence[Event], broken: Broken) -> Recorded:
         """Append events whose single fields were checked: `broken` says what was found."""

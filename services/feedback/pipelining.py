@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
-from typing import TypeVar
+from typing import Final, TypeVar
+
+BATCHES_IN_FLIGHT: Final = 16
+"""Batches of one stream that wait for the disk; the stream is not read further meanwhile."""
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")

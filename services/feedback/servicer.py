@@ -12,7 +12,7 @@ from winnow.v1 import feedback_service_pb2 as pb
 from winnow.v1 import feedback_service_pb2_grpc as pb_grpc
 
 from services.feedback.intake import LogIntake
-from services.feedback.pipelining import in_order
+from services.feedback.pipelining import BATCHES_IN_FLIGHT, in_order
 from services.feedback.statuses import statuses
 from shared.domain.intake import Recorded
 from shared.domain.services import Feedback
@@ -30,8 +30,6 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 RECOMMENDATION_NOT_FOUND: Final = Reason("RECOMMENDATION_NOT_FOUND", grpc.StatusCode.NOT_FOUND)
 DEFAULT_BATCH: Final = 500
 BATCH_LIMIT: Final = 5_000
-BATCHES_IN_FLIGHT: Final = 16
-"""Batches of one stream that wait for the disk; the stream is not read further meanwhile."""
 
 
 class FeedbackServicer(pb_grpc.FeedbackServiceServicer):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -26,6 +27,10 @@ from shared.wire.log import fact_to_bytes
 Row = tuple[int, int, int, int, bytes | None, bytes]
 
 INSERT: Final = "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)"
+ROWS_A_STATEMENT: Final = 256
+INSERT_MANY: Final = INSERT + ", (?, ?, ?, ?, ?, ?)" * (ROWS_A_STATEMENT - 1)
+"""`sqlite3` gives the interpreter's lock away and waits for it again around each statement: a row a statement would
+have the event loop and the writer take turns for every row."""
 HASHES_AFTER: Final = """
 SELECT log_offset, event_hash FROM log WHERE log_offset > ? AND event_hash IS NOT NULL ORDER BY log_offset
 """
@@ -82,7 +87,7 @@ class SqliteWriter:
             with COMMIT_SECONDS.time(), self._transaction():
                 if drawn:
                     self._keys.store(drawn)
-                self._connection.executemany(INSERT, rows)
+                self._insert(rows)
                 if slates:
                     self._connection.executemany("INSERT INTO slates VALUES (?, ?)", slates)
         self._keys.remember(identities)
@@ -154,6 +159,13 @@ class SqliteWriter:
             else:
                 rows.append((offset, now_ms, 0, CLEAR, event_hash, draft.payload))
         return rows
+
+    def _insert(self, rows: Sequence[Row]) -> None:
+        whole = len(rows) - len(rows) % ROWS_A_STATEMENT
+        for start in range(0, whole, ROWS_A_STATEMENT):
+            part = rows[start : start + ROWS_A_STATEMENT]
+            self._connection.execute(INSERT_MANY, list(chain.from_iterable(part)))
+        self._connection.executemany(INSERT, rows[whole:])
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -6,9 +6,11 @@ or a longer version of it, adds only what is new.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -42,8 +44,8 @@ class ImportSink(Protocol):
     async def upsert_users(self, users: Sequence[User]) -> Sequence[Rejection]:
         """Take users."""
 
-    async def record_events(self, events: Sequence[Event]) -> Sequence[Rejection]:
-        """Take events."""
+    def record_events(self, batches: AsyncIterable[Sequence[Event]]) -> AsyncIterator[Sequence[Rejection]]:
+        """Take events: one answer a batch, in order; batches are asked for while earlier ones are on the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +96,7 @@ async def import_dataset(
         await _send(_Kind("items", len(dataset.items), progress), items, sink.upsert_items, lambda item: item.item_id),
         await _send(_Kind("users", len(users), progress), _batches(users, batch_facts), sink.upsert_users,
                     lambda user: user.user_id),
-        await _send(_Kind("events", len(dataset.interactions), progress), events, sink.record_events,
-                    lambda event: event.event_id),
+        await _stream(_Kind("events", len(dataset.interactions), progress), events, sink),
     ))  # fmt: skip
 
 
@@ -136,13 +137,39 @@ async def _send(
     send: Callable[[Sequence[Fact]], Awaitable[Sequence[Rejection]]],
     id_of: Callable[[Fact], str],
 ) -> ImportedKind:
-    done = refused = 0
-    examples: list[tuple[str, str]] = []
+    tally = _Tally(kind)
     for batch in batches:
-        rejected = await send(batch)
-        refused += len(rejected)
-        room = EXAMPLES_KEPT - len(examples)
-        examples.extend((id_of(batch[one.index]), one.reason) for one in rejected[:room])
-        done += len(batch)
-        kind.progress(ImportProgress(kind.name, done, kind.total))
-    return ImportedKind(kind.name, done - refused, refused, tuple(examples))
+        tally.add([id_of(fact) for fact in batch], await send(batch))
+    return tally.result()
+
+
+async def _stream(kind: _Kind, batches: Iterator[Sequence[Event]], sink: ImportSink) -> ImportedKind:
+    tally, on_the_way = _Tally(kind), deque[Sequence[Event]]()
+
+    async def sent() -> AsyncIterator[Sequence[Event]]:
+        for batch in batches:
+            on_the_way.append(batch)
+            yield batch
+            await asyncio.sleep(0)  # making batches is all computation: the answers get their turn
+
+    async for rejected in sink.record_events(sent()):
+        tally.add([event.event_id for event in on_the_way.popleft()], rejected)
+    return tally.result()
+
+
+@dataclass(slots=True)
+class _Tally:
+    kind: _Kind
+    done: int = 0
+    refused: int = 0
+    examples: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, ids: Sequence[str], rejected: Sequence[Rejection]) -> None:
+        self.refused += len(rejected)
+        room = EXAMPLES_KEPT - len(self.examples)
+        self.examples.extend((ids[one.index], one.reason) for one in rejected[:room])
+        self.done += len(ids)
+        self.kind.progress(ImportProgress(self.kind.name, self.done, self.kind.total))
+
+    def result(self) -> ImportedKind:
+        return ImportedKind(self.kind.name, self.done - self.refused, self.refused, tuple(self.examples))

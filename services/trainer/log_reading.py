@@ -32,14 +32,14 @@ class LogDataset:
     watermark: Watermark
 
 
-async def read_log(batches: AsyncIterator[LogBatch]) -> LogDataset:
+async def read_log(batches: AsyncIterator[LogBatch], *, impressions: bool = False) -> LogDataset:
     """Read batches of the log, in order, to the end of the iterator.
 
     Events without an item and of types that this release does not know teach nothing and are left out; so are
-    impressions, which say what was shown and not what was wanted. Deleted items keep their events and lose their
-    details.
+    impressions, which say what was shown and not what was wanted, unless they are asked for (an export wants all that
+    the interchange files can say). Deleted items keep their events and lose their details.
     """
-    collected = _Collected()
+    collected = _Collected(_KNOWN if impressions else _KNOWN - {EventType.IMPRESSION})
     watermark = Watermark()
     async for batch in batches:
         for record in batch.records:
@@ -53,6 +53,7 @@ async def read_log(batches: AsyncIterator[LogBatch]) -> LogDataset:
 class _Collected:
     """Columns of the facts read so far, with ids numbered as they come."""
 
+    kinds: frozenset[int]
     users: dict[str, int] = field(default_factory=dict)
     items: dict[str, int] = field(default_factory=dict)
     item_details: dict[str, Item] = field(default_factory=dict)
@@ -65,7 +66,7 @@ class _Collected:
 
     def add(self, fact: Fact) -> None:
         match fact:
-            case Event() if fact.item_id and fact.event_type in _KNOWN and fact.event_type != EventType.IMPRESSION:
+            case Event() if fact.item_id and fact.event_type in self.kinds:
                 self._add_event(fact)
             case Item():
                 self.item_details[fact.item_id] = fact

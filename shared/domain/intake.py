@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -65,6 +65,13 @@ class Intake(Protocol):
 
     async def record_events(self, events: Sequence[Event]) -> Recorded:
         """Append events; each is checked for itself, a repeated `event_id` is success. Time 0: now."""
+
+    def stream_events(self, batches: AsyncIterable[Sequence[Event]]) -> AsyncIterator[Recorded]:
+        """Append a long run of batches, at most a thousand events each; one answer a batch, in order.
+
+        Several batches are on the way at a time; the producer is asked for more only as fast as they become durable.
+        After an error send again what was not acknowledged.
+        """
 
     async def upsert_items(self, items: Sequence[Item]) -> Recorded:
         """Create or replace items."""

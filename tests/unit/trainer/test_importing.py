@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -34,10 +34,11 @@ class MemorySink:
         self.users += users
         return []
 
-    async def record_events(self, events: Sequence[Event]) -> Sequence[Rejection]:
-        self.batches.append(("events", len(events)))
-        self.events |= {event.event_id: event for event in events}
-        return [Rejection(n, "no such user") for n, event in enumerate(events) if event.user_id in self.refused]
+    async def record_events(self, batches: AsyncIterable[Sequence[Event]]) -> AsyncIterator[Sequence[Rejection]]:
+        async for events in batches:
+            self.batches.append(("events", len(events)))
+            self.events |= {event.event_id: event for event in events}
+            yield [Rejection(n, "no such user") for n, event in enumerate(events) if event.user_id in self.refused]
 
 
 ROWS = [("u", "a", 1.5), ("v", "b", 2.0), ("u", "a", 1.5), ("u", "b", 3.0)]
@@ -131,8 +132,9 @@ async def test_batches_are_bounded_and_progress_reaches_the_total() -> None:
 
 async def test_an_error_of_the_sink_is_not_swallowed() -> None:
     class BrokenSink(MemorySink):
-        async def record_events(self, events: Sequence[Event]) -> Sequence[Rejection]:
+        async def record_events(self, batches: AsyncIterable[Sequence[Event]]) -> AsyncIterator[Sequence[Rejection]]:
             raise ConnectionError("gone")
+            yield []
 
     with pytest.raises(ConnectionError, match="gone"):
         await import_dataset(dataset_of(ROWS), BrokenSink())
