@@ -186,12 +186,12 @@ class RankerModel:
         """
         network = self.parts.network
         ids = torch.from_numpy(id_rows)
-        encoded = network.encode(HistoryInputs.of(packed), self._raw)
+        encoded = network.encode_latest(HistoryInputs.of(packed), self._raw)
         places = torch.from_numpy(packed.lengths)[:, None]
         biases = network.item_bias(ids.clamp(min=0)) * (ids >= 0)[..., None]
         queries = Queries(places, raw[:, None], biases[:, None], torch.from_numpy(features)[:, None])
         parts = network(encoded, queries)[:, 0]
-        users = encoded.users[torch.arange(len(packed)), places[:, 0]][:, None].expand(*id_rows.shape, -1)
+        users = encoded.users.expand(*id_rows.shape, -1)
         ratings = network.rating(users, raw, ids)
         return parts.numpy(), ratings.numpy()
 

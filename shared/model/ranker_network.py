@@ -47,7 +47,8 @@ class EncodedHistories:
     """Histories after the encoder.
 
     Attributes:
-        users: (B, L, d) unit user vector after the start token and after each event.
+        users: (B, L, d) unit user vector after the start token and after each event; (B, 1, d) after the last one,
+            where nothing else was asked for.
         keys, values: by block (B, H, L, D).
     """
 
@@ -109,8 +110,21 @@ class RankerNetwork(nn.Module):
             tokens, key, value = block.history(tokens, layout)
             keys.append(key)
             values.append(value)
-        users = F.normalize(self.out(self.encoder.norm(tokens)), dim=-1)
-        return EncodedHistories(layout.padded(users), tuple(keys), tuple(values))
+        return EncodedHistories(layout.padded(self._users(tokens)), tuple(keys), tuple(values))
+
+    def encode_latest(self, inputs: HistoryInputs, item_vectors: Tensor) -> EncodedHistories:
+        """The same for requests that stand behind the whole history: the last block computes its last token only."""
+        tokens, layout = self.encoder.tokens(inputs, item_vectors)
+        *blocks, top = self.encoder.layers()
+        keys, values = [], []
+        for run in (*(block.history for block in blocks), top.latest):
+            tokens, key, value = run(tokens, layout)
+            keys.append(key)
+            values.append(value)
+        return EncodedHistories(self._users(tokens)[:, None], tuple(keys), tuple(values))
+
+    def _users(self, tokens: Tensor) -> Tensor:
+        return F.normalize(self.out(self.encoder.norm(tokens)), dim=-1)
 
     def forward(self, encoded: EncodedHistories, queries: Queries) -> Tensor:
         """(B, P, C, A, parts) the additive parts of every logit, in the order of `PARTS`."""
@@ -130,7 +144,7 @@ class RankerNetwork(nn.Module):
         """(B, P, C, d) the candidates' tokens after all blocks."""
         tokens = queries.items * self.encoder.scale + self.candidate + self.knowledge(queries.knowledge)
         tokens = self.encoder.input_dropout(tokens)
-        places = torch.arange(encoded.users.shape[1], device=tokens.device)
+        places = torch.arange(encoded.keys[0].shape[2], device=tokens.device)
         distances = queries.places[:, :, None] + 1 - places  # (B, P, L): 1 for the latest token, below 1 = not yet
         for block, keys, values in zip(self.encoder.layers(), encoded.keys, encoded.values, strict=True):
             tokens = block.candidates(tokens, keys, values, distances)
@@ -171,8 +185,8 @@ class RatingHead(nn.Module):
 
 
 def requested(tokens: Tensor, places: Tensor) -> Tensor:
-    """(B, L, d) at (B, P) places → (B, P, d); place -1 gives place 0."""
-    index = places.clamp(min=0)[:, :, None].expand(-1, -1, tokens.shape[-1])
+    """(B, L, d) at (B, P) places → (B, P, d); place -1 gives place 0, one behind the end the last."""
+    index = places.clamp(0, tokens.shape[1] - 1)[:, :, None].expand(-1, -1, tokens.shape[-1])
     return tokens.gather(1, index)
 
 

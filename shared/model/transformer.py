@@ -49,6 +49,11 @@ class Layout:
         places = torch.arange(len(users), device=lengths.device) - starts[users]
         return cls(users, places, lengths, max(1, int(lengths.max())) if len(lengths) else 1)
 
+    @property
+    def last(self) -> Tensor:
+        """(B,) index of each user's last token."""
+        return torch.cumsum(self.lengths, 0) - 1
+
     def padded(self, packed: Tensor) -> Tensor:
         """(T, …) → (B, L, …), zero behind the end of each history."""
         out = packed.new_zeros(len(self.lengths), self.longest, *packed.shape[1:])
@@ -125,6 +130,28 @@ class Attention(nn.Module):
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=self._biases()[:, bins][None])  # (B, H, L, D)
         return self.out(layout.packed(mixed.transpose(1, 2)).flatten(-2)), k, v
 
+    def latest(self, tokens: Tensor, layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
+        """What `causal` gives for the last token of each user, without the work for the others.
+
+        Args:
+            tokens: (T, d); each user has one at least.
+            layout: where they stand.
+
+        Returns:
+            (B, d) output, and keys and values as `causal` gives them.
+        """
+        width = tokens.shape[-1]
+        weight, bias = self.query_key_value.weight, self.query_key_value.bias
+        q = F.linear(tokens[layout.last], weight[:width], bias[:width]).unflatten(-1, (self.heads, 1, -1))
+        both = F.linear(tokens, weight[width:], bias[width:]).unflatten(-1, (2, self.heads, -1)).unbind(-3)
+        k, v = (layout.padded(part).transpose(1, 2) for part in both)  # (B, H, L, D)
+        distances = layout.lengths[:, None] - 1 - torch.arange(layout.longest, device=tokens.device)  # (B, L)
+        size = _table_size(layout.longest)
+        bins = _bins_by_distance(size, tokens.device)[distances.clamp(min=0)].masked_fill(distances < 0, UNSEEN)
+        mask = self._biases()[:, bins].transpose(0, 1)[:, :, None]  # (B, H, 1, L)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)  # (B, H, 1, D)
+        return self.out(mixed.flatten(1)), k, v
+
     def candidate(self, tokens: Tensor, keys: Tensor, values: Tensor, distances: Tensor) -> Tensor:
         """Each candidate attends to its user's history and to itself, never to another candidate.
 
@@ -200,6 +227,11 @@ class Block(nn.Module):
         """(T, d) → (T, d), with the keys and values that candidates attend to."""
         mixed, keys, values = self.attention.causal(self.attention_norm(tokens), layout)
         return self._forward(tokens + self.dropout(mixed)), keys, values
+
+    def latest(self, tokens: Tensor, layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
+        """(T, d) → (B, d): the last token of each user, with the keys and values of all."""
+        mixed, keys, values = self.attention.latest(self.attention_norm(tokens), layout)
+        return self._forward(tokens[layout.last] + self.dropout(mixed)), keys, values
 
     def candidates(self, tokens: Tensor, keys: Tensor, values: Tensor, distances: Tensor) -> Tensor:
         """(B, P, C, d) → (B, P, C, d), see `Attention.candidate`."""

@@ -29,6 +29,18 @@ def test_packed_histories_equal_each_history_alone(block: Block) -> None:
     assert torch.allclose(together, torch.cat(alone), atol=1e-5)
 
 
+def test_the_latest_tokens_are_those_of_the_whole_histories(block: Block) -> None:
+    layout = Layout.of(torch.tensor([5, 1, 9]))
+    tokens = torch.randn(15, 16)
+
+    whole, keys, values = block.history(tokens, layout)
+    latest, latest_keys, latest_values = block.latest(tokens, layout)
+
+    assert torch.allclose(latest, whole[[4, 5, 14]], atol=1e-6)
+    assert torch.allclose(latest_keys, keys, atol=1e-6)
+    assert torch.allclose(latest_values, values, atol=1e-6)
+
+
 def test_a_token_does_not_see_later_ones(block: Block) -> None:
     tokens = torch.randn(6, D)
     changed = tokens.clone()
