@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from services.candidate_generation.app import CandidateGenerationApp, open_candidate_generation
 from services.candidate_generation.settings import CandidateGenerationSettings
 from shared.clients.features import IDEMPOTENT_METHODS, GrpcFeatures
-from shared.kernel.client import ChannelOptions, open_channel
+from shared.kernel.client import ChannelOptions
 from shared.kernel.clock import Clock
-from shared.kernel.hosting import run_service
+from shared.kernel.hosting import connect, run_service
 
 
 @asynccontextmanager
@@ -18,7 +18,7 @@ async def open_alone(settings: CandidateGenerationSettings, clock: Clock) -> Asy
     """The service on the catalogue of a feature service elsewhere."""
     options = ChannelOptions(idempotent_methods=IDEMPOTENT_METHODS)
     async with (
-        open_channel(settings.feature_address, options) as channel,
+        connect(settings.feature_address, options) as channel,
         open_candidate_generation(settings, clock, GrpcFeatures(channel)) as app,
     ):
         yield app

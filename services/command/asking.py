@@ -24,8 +24,8 @@ from winnow.v1 import (
 from services.command.options import DEFAULT_ADDRESS, Address, Json
 from services.command.output import console, fail, readable_errors, show, table
 from shared.domain.events import EventType
-from shared.kernel.client import open_channel
 from shared.kernel.errors import from_rpc_error
+from shared.kernel.hosting import connect
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -97,7 +97,7 @@ async def ask(
     Raises:
         ServiceError: the service refused or does not answer.
     """
-    async with open_channel(address) as channel:
+    async with connect(address) as channel:
         try:
             stub = recommendation_service_pb2_grpc.RecommendationServiceStub(channel)
             answer = await stub.Recommend(request, timeout=TIMEOUT_S)
@@ -112,7 +112,7 @@ async def send(address: str, event: event_pb2.Event) -> str:
     Raises:
         ServiceError: the event was refused, or the service does not answer.
     """
-    async with open_channel(address) as channel:
+    async with connect(address) as channel:
         stub = feedback_service_pb2_grpc.FeedbackServiceStub(channel)
         try:
             request = feedback_service_pb2.RecordEventsRequest(events=[event])

@@ -18,7 +18,7 @@ from shared.domain.services import CandidateGeneration, Features, Feedback, Rank
 from shared.kernel.client import ChannelOptions, open_channel
 from shared.kernel.clock import Clock
 from shared.kernel.config import load
-from shared.kernel.hosting import ListeningSettings
+from shared.kernel.hosting import ListeningSettings, connect
 from shared.kernel.process import ProcessSettings
 from shared.kernel.readiness import Readiness
 from shared.kernel.server import Hosted
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 NAMES = ("feedback", "feature", "candidate_generation", "ranking", "recommendation")
 """Every service, in the order in which they are opened."""
+TO_RANKER = ChannelOptions(keepalive_ms=0)
+"""Without keepalive: Ray Serve's gRPC server cuts off callers that ping it."""
 
 
 @dataclass(slots=True)
@@ -111,7 +113,8 @@ async def _open_ranking(services: Services, stack: AsyncExitStack, clock: Clock)
 
     running = await stack.enter_async_context(open_ranking(load(RankingSettings), load(ProcessSettings)))
     services.ranker = running.readiness
-    services.ranking = ServeRanking(await _ranker_channel(stack, running.target), running.token)
+    channel = await stack.enter_async_context(open_channel(running.target, TO_RANKER))  # this machine's own replicas
+    services.ranking = ServeRanking(channel, running.token)
 
 
 async def _open_recommendation(services: Services, stack: AsyncExitStack, clock: Clock) -> None:
@@ -128,16 +131,11 @@ async def _open_recommendation(services: Services, stack: AsyncExitStack, clock:
             services.features or GrpcFeatures(await _channel(stack, settings.feature_address)),
             services.candidates
             or GrpcCandidateGeneration(await _channel(stack, settings.candidate_generation_address)),
-            services.ranking or ServeRanking(await _ranker_channel(stack, settings.ranking_address), token),
+            services.ranking or ServeRanking(await _channel(stack, settings.ranking_address, TO_RANKER), token),
         )
     )
     services.hosted.append((settings, app.hosted))
 
 
-async def _channel(stack: AsyncExitStack, address: str) -> grpc.aio.Channel:
-    return await stack.enter_async_context(open_channel(address))
-
-
-async def _ranker_channel(stack: AsyncExitStack, address: str) -> grpc.aio.Channel:
-    """Without keepalive: Ray Serve's gRPC server cuts off callers that ping it."""
-    return await stack.enter_async_context(open_channel(address, ChannelOptions(keepalive_ms=0)))
+async def _channel(stack: AsyncExitStack, address: str, options: ChannelOptions | None = None) -> grpc.aio.Channel:
+    return await stack.enter_async_context(connect(address, options))

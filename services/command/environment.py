@@ -17,11 +17,15 @@ from services.feedback.settings import FeedbackSettings
 from services.ranking.settings import RankingSettings
 from services.recommendation.settings import RecommendationSettings
 from services.trainer.settings import TrainerSettings
+from shared.kernel.limits import LimitSettings
 from shared.kernel.process import ProcessSettings
+from shared.kernel.security import SecuritySettings
 from shared.kernel.variables import env_example, unknown_variables
 
 SETTINGS = (
     ProcessSettings,
+    SecuritySettings,
+    LimitSettings,
     OneProcessSettings,
     RecommendationSettings,
     CandidateGenerationSettings,

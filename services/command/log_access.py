@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from shared.clients.feedback import IDEMPOTENT_METHODS, GrpcFeedback
 from shared.domain.intake import Intake
 from shared.domain.services import Feedback
-from shared.kernel.client import ChannelOptions, open_channel
+from shared.kernel.client import ChannelOptions
 from shared.kernel.clock import system_clock
 from shared.kernel.config import load
+from shared.kernel.hosting import connect
 
 PROBE_SECONDS = 0.5
 
@@ -34,7 +35,7 @@ async def open_log(address: str) -> AsyncIterator[LogAccess]:
         ConfigError: nothing listens, and the data folder's log cannot be opened.
     """
     if listens(address):
-        async with open_channel(address, ChannelOptions(idempotent_methods=IDEMPOTENT_METHODS)) as channel:
+        async with connect(address, ChannelOptions(idempotent_methods=IDEMPOTENT_METHODS)) as channel:
             remote = GrpcFeedback(channel)
             yield LogAccess(remote, remote, address)
         return

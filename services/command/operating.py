@@ -12,8 +12,8 @@ from winnow.v1 import monitoring_service_pb2, monitoring_service_pb2_grpc, priva
 
 from services.command.options import DEFAULT_ADDRESS, Address, Json
 from services.command.output import readable_errors, show, table
-from shared.kernel.client import open_channel
 from shared.kernel.errors import from_rpc_error
+from shared.kernel.hosting import connect
 
 TIMEOUT_S = 10.0
 STATES = {1: "serving", 2: "not serving", 3: "unreachable"}
@@ -54,7 +54,7 @@ def erase(
 
 
 async def _get_status(address: str) -> monitoring_service_pb2.GetStatusResponse:
-    async with open_channel(address) as channel:
+    async with connect(address) as channel:
         stub = monitoring_service_pb2_grpc.MonitoringServiceStub(channel)
         try:
             return await stub.GetStatus(monitoring_service_pb2.GetStatusRequest(), timeout=TIMEOUT_S)
@@ -63,7 +63,7 @@ async def _get_status(address: str) -> monitoring_service_pb2.GetStatusResponse:
 
 
 async def _erase(address: str, user_id: str) -> privacy_service_pb2.EraseUserResponse:
-    async with open_channel(address) as channel:
+    async with connect(address) as channel:
         stub = privacy_service_pb2_grpc.PrivacyServiceStub(channel)
         try:
             return await stub.EraseUser(privacy_service_pb2.EraseUserRequest(user_id=user_id), timeout=TIMEOUT_S)

@@ -8,16 +8,15 @@ from contextlib import asynccontextmanager
 from services.feature.app import FeatureApp, open_feature
 from services.feature.settings import FeatureSettings
 from shared.clients.feedback import GrpcFeedback
-from shared.kernel.client import open_channel
 from shared.kernel.clock import Clock
-from shared.kernel.hosting import run_service
+from shared.kernel.hosting import connect, run_service
 
 
 @asynccontextmanager
 async def open_alone(settings: FeatureSettings, clock: Clock) -> AsyncIterator[FeatureApp]:
     """The service on the log of a feedback service elsewhere."""
     async with (
-        open_channel(settings.feedback_address) as channel,
+        connect(settings.feedback_address) as channel,
         open_feature(settings, clock, GrpcFeedback(channel)) as app,
     ):
         yield app

@@ -12,9 +12,9 @@ from shared.clients.candidate_generation import GrpcCandidateGeneration
 from shared.clients.features import GrpcFeatures
 from shared.clients.feedback import GrpcFeedback
 from shared.clients.ranking import ServeRanking
-from shared.kernel.client import ChannelOptions, open_channel
+from shared.kernel.client import ChannelOptions
 from shared.kernel.clock import Clock
-from shared.kernel.hosting import run_service
+from shared.kernel.hosting import connect, run_service
 
 
 @asynccontextmanager
@@ -23,10 +23,10 @@ async def open_alone(settings: RecommendationSettings, clock: Clock) -> AsyncIte
     token = settings.ranking_token.get_secret_value() if settings.ranking_token else ""
     options = ChannelOptions(timeout_ms=settings.budget_ms)
     async with (
-        open_channel(settings.feedback_address, options) as feedback,
-        open_channel(settings.feature_address, options) as features,
-        open_channel(settings.candidate_generation_address, options) as candidates,
-        open_channel(settings.ranking_address, replace(options, keepalive_ms=0)) as ranking,
+        connect(settings.feedback_address, options) as feedback,
+        connect(settings.feature_address, options) as features,
+        connect(settings.candidate_generation_address, options) as candidates,
+        connect(settings.ranking_address, replace(options, keepalive_ms=0)) as ranking,
         open_recommendation(
             settings,
             clock,

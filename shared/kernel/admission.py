@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from shared.kernel.errors import ErrorReason, ServiceError
+from shared.kernel.telemetry import STREAMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,21 +21,26 @@ class RequestLimits:
         max_request_bytes: Size of one message; larger ones are refused before they are decoded.
         default_deadline_ms: Deadline of requests with a single answer whose caller set none.
         max_in_flight: Requests with a single answer that are worked on at the same time.
+        max_streams: Streams that are open at the same time.
+        max_streams_per_client: The same for one caller, so that none can take all of them.
     """
 
     max_request_bytes: int = 4 * 1024 * 1024
     default_deadline_ms: int = 10_000
     max_in_flight: int = 1_000
+    max_streams: int = 1_000
+    max_streams_per_client: int = 200
 
 
 class Admission:
     """Counts the requests in flight and knows the streams that are open."""
 
-    def __init__(self, max_in_flight: int) -> None:
+    def __init__(self, limits: RequestLimits) -> None:
         self.draining = False
-        self._max_in_flight = max_in_flight
+        self._limits = limits
         self._in_flight = 0
         self._streams: set[asyncio.Task[Any]] = set()
+        self._streams_of: Counter[str] = Counter()
 
     @contextmanager
     def single(self) -> Iterator[None]:
@@ -42,10 +49,8 @@ class Admission:
         Raises:
             ServiceError: OVERLOADED: all places are taken. Better told at once than after the deadline.
         """
-        if self._in_flight >= self._max_in_flight:
-            limit = str(self._max_in_flight)
-            message = f"{limit} requests are already being answered; try again later"
-            raise ServiceError(ErrorReason.OVERLOADED, message, metadata={"limit": limit})
+        if self._in_flight >= self._limits.max_in_flight:
+            raise _full(f"{self._limits.max_in_flight} requests are already being answered", self._limits.max_in_flight)
         self._in_flight += 1
         try:
             yield
@@ -53,11 +58,26 @@ class Admission:
             self._in_flight -= 1
 
     @contextmanager
-    def stream(self) -> Iterator[None]:
-        """Knows the current task as an open stream."""
+    def stream(self, client: str = "") -> Iterator[None]:
+        """Knows the current task as an open stream of a caller.
+
+        Raises:
+            ServiceError: OVERLOADED: too many are open, of this caller or of all.
+        """
+        if self._streams_of[client] >= (most := self._limits.max_streams_per_client):
+            raise _full(f"{most} streams of this caller are open already", most)
+        if len(self._streams) >= (most := self._limits.max_streams):
+            raise _full(f"{most} streams are open already", most)
+        with self._open(client):
+            yield
+
+    @contextmanager
+    def _open(self, client: str) -> Iterator[None]:
         task = asyncio.current_task()
         assert task is not None, "a stream is answered by a task"  # noqa: S101 - for the type checker; grpc.aio runs tasks
         self._streams.add(task)
+        self._streams_of[client] += 1
+        STREAMS.inc()
         try:
             yield
         except asyncio.CancelledError:
@@ -66,12 +86,19 @@ class Admission:
             raise
         finally:
             self._streams.discard(task)
+            self._streams_of[client] -= 1
+            self._streams_of += Counter()  # forgets who has none
+            STREAMS.dec()
 
     def drain(self) -> None:
         """Ends the open streams: each tells its caller UNAVAILABLE, so that it goes on elsewhere."""
         self.draining = True
         for task in self._streams:
             task.cancel()
+
+
+def _full(what: str, limit: int) -> ServiceError:
+    return ServiceError(ErrorReason.OVERLOADED, f"{what}; try again later", metadata={"limit": str(limit)})
 
 
 def _draining() -> ServiceError:

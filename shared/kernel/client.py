@@ -18,7 +18,9 @@ from opentelemetry.trace import Span
 from shared.kernel import tracing
 from shared.kernel.context import remaining_ms, request_id
 from shared.kernel.errors import NoTimeLeft
+from shared.kernel.lines import Line, PlainLine, TlsLine
 from shared.kernel.telemetry import MetadataKey
+from shared.kernel.tls import Tls
 
 FIRST_RECONNECT_MS: Final = 100
 LAST_RECONNECT_MS: Final = 1_000
@@ -41,7 +43,7 @@ class ChannelOptions:
         max_message_bytes: Largest answer that is taken.
         keepalive_ms: Silence after which the peer is asked whether it is still there; 0: never. A server must allow
             it: gRPC's default, Ray Serve's too, cuts off who asks more than once in five minutes.
-        credentials: TLS; None: plain text.
+        tls: Shows our certificate and checks the peer's; None: plain text.
     """
 
     timeout_ms: int = 1_000
@@ -51,7 +53,7 @@ class ChannelOptions:
     initial_backoff_ms: int = 20
     max_message_bytes: int = 16 * 1024 * 1024
     keepalive_ms: int = 30_000
-    credentials: grpc.ChannelCredentials | None = None
+    tls: Tls | None = None
 
     def __post_init__(self) -> None:
         if self.initial_backoff_ms < MIN_BACKOFF_MS:
@@ -68,45 +70,50 @@ async def open_channel(address: str, options: ChannelOptions | None = None) -> A
     """
     chosen = options or ChannelOptions()
     arguments = _channel_arguments(chosen)
-    if chosen.credentials:
-        channel = grpc.aio.secure_channel(address, chosen.credentials, arguments)
+    line: Line
+    if chosen.tls:
+        line = TlsLine(
+            chosen.tls,
+            lambda material: grpc.aio.secure_channel(address, material.channel_credentials(), arguments),
+        )
     else:
-        channel = grpc.aio.insecure_channel(address, arguments)
-    async with channel:
-        yield _RequestChannel(channel, chosen)
+        line = PlainLine(grpc.aio.insecure_channel(address, arguments))
+    async with _RequestChannel(line, chosen) as channel:
+        yield channel
 
 
 class _RequestChannel(grpc.aio.Channel):
     """A channel whose calls belong to the current request: they share its deadline, its id and its trace."""
 
-    def __init__(self, inner: grpc.aio.Channel, options: ChannelOptions) -> None:
-        self._inner = inner
+    def __init__(self, line: Line, options: ChannelOptions) -> None:
+        self._line = line
         self._options = options
         self._ending: set[asyncio.Task[None]] = set()
 
     def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        return self._bound(method, self._inner.unary_unary(method, *args, **kwargs), self._options.timeout_ms)
+        timeout_ms = self._options.timeout_ms
+        return self._bound(method, lambda channel: channel.unary_unary(method, *args, **kwargs), timeout_ms)
 
     def unary_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        return self._bound(method, self._inner.unary_stream(method, *args, **kwargs), None)
+        return self._bound(method, lambda channel: channel.unary_stream(method, *args, **kwargs), None)
 
     def stream_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        return self._bound(method, self._inner.stream_unary(method, *args, **kwargs), None)
+        return self._bound(method, lambda channel: channel.stream_unary(method, *args, **kwargs), None)
 
     def stream_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        return self._bound(method, self._inner.stream_stream(method, *args, **kwargs), None)
+        return self._bound(method, lambda channel: channel.stream_stream(method, *args, **kwargs), None)
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:  # noqa: FBT001, FBT002 - gRPC's
-        return self._inner.get_state(try_to_connect)
+        return self._line.channel().get_state(try_to_connect)
 
     async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
-        await self._inner.wait_for_state_change(last_observed_state)
+        await self._line.channel().wait_for_state_change(last_observed_state)
 
     async def channel_ready(self) -> None:
-        await self._inner.channel_ready()
+        await self._line.channel().channel_ready()
 
     async def close(self, grace: float | None = None) -> None:
-        await self._inner.close(grace)
+        await self._line.close(grace)
 
     async def __aenter__(self) -> Self:
         return self
@@ -114,11 +121,15 @@ class _RequestChannel(grpc.aio.Channel):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def _bound(self, method: str, start: Callable[..., Any], own_timeout_ms: int | None) -> Callable[..., Any]:
+    def _bound(
+        self, method: str, bind: Callable[[grpc.aio.Channel], Callable[..., Any]], own_timeout_ms: int | None
+    ) -> Callable[..., Any]:
         margin_ms = self._options.deadline_margin_ms
         name = method.lstrip("/")
+        bound: tuple[grpc.aio.Channel, Callable[..., Any]] | None = None
 
         def call(*request: Any, timeout: float | None = None, metadata: Any = None, **options: Any) -> Any:
+            nonlocal bound
             asked_ms = own_timeout_ms if timeout is None else timeout * 1000
             timeout_s = _timeout_s(asked_ms, margin_ms)
             if timeout_s == 0:
@@ -127,7 +138,11 @@ class _RequestChannel(grpc.aio.Channel):
             if current := request_id():
                 headers[MetadataKey.REQUEST_ID.value] = current
             sent = (*(metadata or ()), *headers.items())
-            started = start(*request, timeout=timeout_s, metadata=sent, **options)
+            channel = self._line.channel()
+            if bound is None or bound[0] is not channel:
+                bound = channel, bind(channel)
+            started = bound[1](*request, timeout=timeout_s, metadata=sent, **options)
+            self._line.began(started)
             if span.is_recording():
                 self._end_with(started, span)
             return started

@@ -20,6 +20,8 @@ from google.protobuf.message import DecodeError, Message
 from shared.kernel.admission import Admission, RequestLimits
 from shared.kernel.call import QUIET_PREFIX, Arrival, Call
 from shared.kernel.errors import STATUS_DETAILS_KEY, ErrorReason, ServiceError, invalid_fields, to_status
+from shared.kernel.gate import Gate
+from shared.kernel.policy import Caller
 from shared.kernel.telemetry import MetadataKey
 from shared.kernel.validation import violations
 
@@ -33,14 +35,17 @@ MAKERS: Final[dict[tuple[bool, bool], Callable[..., Handler]]] = {
     (True, True): grpc.stream_stream_rpc_method_handler,
 }
 """By (requests stream, answers stream)."""
+IDENTITY_PROPERTIES: Final = ("peer_uri", "peer_dns")
+"""gRPC's names for the URIs, SPIFFE's among them, and the DNS names of a verified certificate."""
 
 
 class RequestInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every handler of a server, health and reflection included."""
 
-    def __init__(self, limits: RequestLimits, admission: Admission) -> None:
-        self._limits = limits
-        self._admission = admission
+    def __init__(self, limits: RequestLimits, admission: Admission, gate: Gate) -> None:
+        self.limits = limits
+        self.admission = admission
+        self.gate = gate
         self._wrapped: dict[str, tuple[Handler, Handler]] = {}
 
     async def intercept_service(
@@ -55,7 +60,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         known = self._wrapped.get(method)
         if known is None or known[0] is not handler:
-            wrapped = _Method(method.lstrip("/"), handler, self._limits, self._admission).handler()
+            wrapped = _Method(method.lstrip("/"), handler, self).handler()
             known = self._wrapped[method] = (handler, wrapped)
         return known[1]
 
@@ -63,11 +68,12 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
 class _Method:
     """One method of a service as the server runs it."""
 
-    def __init__(self, name: str, handler: Handler, limits: RequestLimits, admission: Admission) -> None:
+    def __init__(self, name: str, handler: Handler, owner: RequestInterceptor) -> None:
         self._name = name
         self._inner = handler
-        self._limits = limits
-        self._admission = admission
+        self._limits = owner.limits
+        self._admission = owner.admission
+        self._gate = owner.gate
         self._behaviour = _behaviour(name, handler)
 
     def handler(self) -> Handler:
@@ -84,7 +90,7 @@ class _Method:
         context.set_trailing_metadata(((MetadataKey.REQUEST_ID.value, call.request_id),))
         code = None
         try:
-            with self._admitted():
+            with self._admitted(self._gate.admit(self._name, _caller(context))):
                 return await self._answer(request, context)
         except (asyncio.CancelledError, grpc.aio.InternalError):  # InternalError: the answer met a broken connection
             code = call.cancelled_code()
@@ -97,9 +103,9 @@ class _Method:
             call.finish(code or _code(context))
         return None
 
-    def _admitted(self) -> AbstractContextManager[None]:
+    def _admitted(self, client: str) -> AbstractContextManager[None]:
         if self._inner.response_streaming:
-            return self._admission.stream()
+            return self._admission.stream(client)
         return nullcontext() if self._name.startswith(QUIET_PREFIX) else self._admission.single()
 
     async def _answer(self, request: Any, context: Context) -> bytes | None:
@@ -148,6 +154,13 @@ def _behaviour(name: str, handler: Handler) -> Callable[..., Any]:
     if not (inspect.iscoroutinefunction(behaviour) or inspect.isasyncgenfunction(behaviour)):
         raise TypeError(f"{name} must be async: this server has no threads for handlers")
     return cast("Callable[..., Any]", behaviour)
+
+
+def _caller(context: Context) -> Caller:
+    """Who calls: the names in the verified certificate, if there is one, and the address without its port."""
+    verified = context.auth_context() or {}
+    names = [name.decode("utf-8", "replace") for key in IDENTITY_PROPERTIES for name in verified.get(key, ())]
+    return Caller(tuple(names), context.peer().rpartition(":")[0])
 
 
 async def _abort(context: Context, call: Call, error: ServiceError) -> None:

@@ -18,14 +18,20 @@ from shared.kernel import validation
 from shared.kernel.admission import Admission, RequestLimits
 from shared.kernel.background import Supervised
 from shared.kernel.config import ConfigError
+from shared.kernel.gate import Gate
 from shared.kernel.interceptors import RequestInterceptor
 from shared.kernel.readiness import Readiness
+from shared.kernel.tls import Tls
 
 SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 WHOLE_SERVER: Final = ""
 HARD_LIMIT_FACTOR: Final = 4
 """gRPC itself drops messages above this multiple of the limit; up to it the interceptor answers with a rich error."""
+HANDSHAKE_TIMEOUT_MS: Final = 10_000
+"""Who connects and says nothing is cut off; gRPC itself would wait two minutes."""
+CALLS_PER_CONNECTION: Final = 1_000
+"""Calls that may be open on one connection, those that never send their request too."""
 
 log = structlog.get_logger()
 
@@ -52,6 +58,7 @@ class ServerOptions:
     Attributes:
         limits: What one request may ask.
         reflection: Whether tools may ask which methods there are.
+        connection_age_ms: Age at which a connection is told to end once its calls have; 0: never.
         lame_duck_ms: Time for which a stopping server says NOT_SERVING and still answers, so that load balancers turn
             away first; longer than their interval of asking.
         drain_grace_ms: Time that requests in flight get to end after that.
@@ -63,6 +70,7 @@ class ServerOptions:
 
     limits: RequestLimits = field(default_factory=RequestLimits)
     reflection: bool = True
+    connection_age_ms: int = 0
     lame_duck_ms: int = 0
     drain_grace_ms: int = 10_000
     keepalive_ms: int = 60_000
@@ -78,7 +86,8 @@ class GrpcServer:
         address: `host:port`; port 0 takes a free one, `address` then tells it.
         hosted: The services.
         options: How the server behaves.
-        credentials: TLS; None: plain text.
+        tls: Shows our certificate and takes only callers that have one; None: plain text.
+        gate: Who may call, and how often; None: everybody.
     """
 
     def __init__(
@@ -86,18 +95,20 @@ class GrpcServer:
         address: str,
         hosted: Sequence[Hosted],
         options: ServerOptions | None = None,
-        credentials: grpc.ServerCredentials | None = None,
+        tls: Tls | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self.address = address
         self._hosted = tuple(hosted)
         self._options = options or ServerOptions()
-        self._credentials = credentials
-        self._admission = Admission(self._options.limits.max_in_flight)
+        self._tls = tls
+        self._gate = gate or Gate()
+        self._admission = Admission(self._options.limits)
         self._health = health.aio.HealthServicer()
         self._watching = Supervised()
 
     async def __aenter__(self) -> Self:
-        interceptor = RequestInterceptor(self._options.limits, self._admission)
+        interceptor = RequestInterceptor(self._options.limits, self._admission, self._gate)
         self._server = grpc.aio.server(interceptors=[interceptor], options=_channel_arguments(self._options))
         self._register()
         validation.warm(self._service_names())
@@ -139,8 +150,8 @@ class GrpcServer:
     def _bind(self) -> str:
         host = self.address.rpartition(":")[0]
         try:
-            if self._credentials:
-                port = self._server.add_secure_port(self.address, self._credentials)
+            if self._tls:
+                port = self._server.add_secure_port(self.address, self._tls.server_credentials())
             else:
                 port = self._server.add_insecure_port(self.address)
         except RuntimeError as error:
@@ -166,7 +177,7 @@ class GrpcServer:
 
 def _channel_arguments(options: ServerOptions) -> list[tuple[str, Any]]:
     hard_limit = HARD_LIMIT_FACTOR * options.limits.max_request_bytes
-    return [
+    arguments: list[tuple[str, Any]] = [
         ("grpc.max_receive_message_length", hard_limit),
         ("grpc.max_send_message_length", -1),
         ("grpc.keepalive_time_ms", options.keepalive_ms),
@@ -174,4 +185,9 @@ def _channel_arguments(options: ServerOptions) -> list[tuple[str, Any]]:
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", options.min_ping_interval_ms),
         ("grpc.so_reuseport", int(options.reuse_port)),
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_TIMEOUT_MS),
+        ("grpc.max_concurrent_streams", CALLS_PER_CONNECTION),
     ]
+    if options.connection_age_ms:
+        arguments.append(("grpc.max_connection_age_ms", options.connection_age_ms))
+    return arguments

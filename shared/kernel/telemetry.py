@@ -37,6 +37,7 @@ class LogField(StrEnum):
     REASON = "reason"  # of ErrorReason; absent when OK
     DURATION_MS = "duration_ms"
     PEER = "peer"
+    CLIENT = "client"  # the policy's name for the caller, else its certificate's; absent without a certificate
     REQUEST_ID = "request_id"
 
 
@@ -81,6 +82,9 @@ RPC_SECONDS: Final = histogram("rpc_seconds", "Time from request to last answer.
 STAGE_SECONDS: Final = histogram("stage_seconds", "Time of one stage of the request path.", [Label.STAGE])
 DEGRADED: Final = counter("degraded", "Answers that lost quality, by stage and reason.", [Label.STAGE, Label.REASON])
 BREAKER_OPEN: Final = gauge("breaker_open", "1 while calls to a dependency are refused here.", [Label.DEPENDENCY])
+REFUSED: Final = counter("rpc_refused", "Requests refused before any work: who asked, or how often.", [Label.REASON])
+STREAMS: Final = gauge("rpc_streams", "Streams that are open.")
+CERTIFICATE_EXPIRES: Final = gauge("tls_certificate_expires_seconds", "When our certificate ends, Unix time; 0: none.")
 TASK_FAILURES: Final = counter("task_failures", "Background tasks that failed and began again.", [Label.TASK])
 
 
