@@ -14,11 +14,11 @@ from winnow.v1.privacy_service_pb2_grpc import add_PrivacyServiceServicer_to_ser
 
 from services.feedback.catalog_servicer import CatalogServicer
 from services.feedback.intake import LogIntake
+from services.feedback.log_opening import open_log
 from services.feedback.port import LogFeedback
 from services.feedback.privacy_servicer import PrivacyServicer
 from services.feedback.servicer import FeedbackServicer
 from services.feedback.settings import FeedbackSettings
-from services.feedback.sqlite_log import SqliteLogOptions, open_sqlite_log
 from shared.domain.event_log import EventLog
 from shared.domain.intake import Intake
 from shared.domain.services import Feedback
@@ -57,8 +57,7 @@ async def open_feedback(settings: FeedbackSettings, clock: Clock) -> AsyncIterat
     Raises:
         ConfigError: the log cannot be opened; names the path and the remedy.
     """
-    options = SqliteLogOptions(settings.group_bytes, settings.waiting_bytes, settings.ids_in_memory)
-    async with open_sqlite_log(settings.data_dir / "feedback", clock, options) as log:
+    async with open_log(settings, clock) as log:
         intake, feedback, readiness = LogIntake(log, clock, settings.future_skew_ms), LogFeedback(log), Readiness()
         readiness.set(True)
         yield FeedbackApp(_hosted(intake, feedback, readiness), feedback, intake, log)

@@ -22,6 +22,7 @@ from services.feedback.telemetry import WAITING_BYTES
 from shared.kernel.errors import ErrorReason, ServiceError
 
 Job = TypeVar("Job")
+Position = TypeVar("Position")
 Answer = TypeVar("Answer")
 
 log = structlog.get_logger()
@@ -41,23 +42,28 @@ class CommitLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting(Generic[Job]):
+class _Waiting(Generic[Job, Position]):
     work: Sequence[Job]
     weight: int
-    future: asyncio.Future[int]
+    future: asyncio.Future[Position]
 
 
-class GroupCommit(Generic[Job]):
+@dataclass(frozen=True, slots=True)
+class _Done(Generic[Position]):
+    position: Position
+
+
+class GroupCommit(Generic[Job, Position]):
     """Runs commits one after another in a thread of its own. Belongs to the running event loop.
 
     Args:
-        commit: writes the work of a group, all or nothing; gives the offset of the last record.
+        commit: writes the work of a group, all or nothing; gives the position behind the last record.
         committed: told on the event loop, before the waiters, how far the log goes now.
         limits: how much may gather.
     """
 
     def __init__(
-        self, commit: Callable[[list[Job]], int], committed: Callable[[int], None], limits: CommitLimits
+        self, commit: Callable[[list[Job]], Position], committed: Callable[[Position], None], limits: CommitLimits
     ) -> None:
         self._commit = commit
         self._committed = committed
@@ -65,13 +71,13 @@ class GroupCommit(Generic[Job]):
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, "log-writer")
         self._lock = threading.Lock()
-        self._queue: deque[_Waiting[Job]] = deque()
+        self._queue: deque[_Waiting[Job, Position]] = deque()
         self._scheduled = False
         self._room = _Room(limits.waiting_weight)
         self._closed = False
 
-    async def submit(self, work: Sequence[Job], weight: int) -> int:
-        """Have work committed; it is taken in the order of the calls. Gives the offset behind it.
+    async def submit(self, work: Sequence[Job], weight: int) -> Position:
+        """Have work committed; it is taken in the order of the calls. Gives the position behind it.
 
         Raises:
             ServiceError: what `commit` raised for the group, or NOT_READY when the log is closed.
@@ -81,11 +87,11 @@ class GroupCommit(Generic[Job]):
         if self._closed:
             self._room.leave(weight)
             raise log_closed()
-        waiting = _Waiting(work, weight, self._loop.create_future())
+        answer: asyncio.Future[Position] = self._loop.create_future()
         with self._lock:
-            self._queue.append(waiting)
+            self._queue.append(_Waiting(work, weight, answer))
             self._schedule()
-        return await waiting.future
+        return await answer
 
     async def alone(self, function: Callable[[], Answer]) -> Answer:
         """Run a function in the writer's thread, between two groups.
@@ -111,9 +117,9 @@ class GroupCommit(Generic[Job]):
 
     def _commit_next(self) -> None:
         group = self._take()
-        outcome: int | ServiceError | None = None
+        outcome: _Done[Position] | ServiceError | None = None
         try:
-            outcome = self._commit([job for waiting in group for job in waiting.work])
+            outcome = _Done(self._commit([job for waiting in group for job in waiting.work]))
         except ServiceError as error:
             outcome = error
         finally:
@@ -122,8 +128,8 @@ class GroupCommit(Generic[Job]):
                 self._scheduled = False
                 self._schedule()
 
-    def _take(self) -> list[_Waiting[Job]]:
-        group: list[_Waiting[Job]] = []
+    def _take(self) -> list[_Waiting[Job, Position]]:
+        group: list[_Waiting[Job, Position]] = []
         weight = 0
         with self._lock:
             while self._queue and (not group or weight + self._queue[0].weight <= self._limits.group_weight):
@@ -131,15 +137,15 @@ class GroupCommit(Generic[Job]):
                 weight += group[-1].weight
         return group
 
-    def _settle(self, group: Sequence[_Waiting[Job]], outcome: int | ServiceError | None) -> None:
-        if isinstance(outcome, int):
-            self._committed(outcome)
+    def _settle(self, group: Sequence[_Waiting[Job, Position]], outcome: _Done[Position] | ServiceError | None) -> None:
+        if isinstance(outcome, _Done):
+            self._committed(outcome.position)
         for waiting in group:
             self._room.leave(waiting.weight)
             if waiting.future.done():  # its caller is gone
                 continue
-            if isinstance(outcome, int):
-                waiting.future.set_result(outcome)
+            if isinstance(outcome, _Done):
+                waiting.future.set_result(outcome.position)
             else:
                 waiting.future.set_exception(outcome or _writer_failed())
         WAITING_BYTES.set(self._room.taken)

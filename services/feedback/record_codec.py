@@ -13,9 +13,9 @@ from typing import Final, NamedTuple
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from services.feedback.keyed_hash import KeyedHash
-from shared.domain.event_log import Fact
+from shared.domain.event_log import Fact, ItemDeletion
 from shared.domain.events import Event
-from shared.domain.items import User
+from shared.domain.items import Item, User
 from shared.domain.slates import ServedSlate
 from shared.wire.log import fact_to_bytes
 
@@ -35,12 +35,14 @@ class Draft(NamedTuple):
         user_id: whose key seals it; "" = in the clear.
         id_hash: the same fact is not taken twice; empty: every one is taken.
         is_slate: the hash is a slate's and can be looked up.
+        order_key: facts about nobody keep their order among those of one key.
     """
 
     payload: bytes
     user_id: str
     id_hash: bytes
     is_slate: bool
+    order_key: bytes = b""
 
 
 def draft(fact: Fact, hashes: KeyedHash) -> Draft:
@@ -49,8 +51,12 @@ def draft(fact: Fact, hashes: KeyedHash) -> Draft:
     if isinstance(fact, Event):
         return Draft(payload, fact.user_id, hashes.event(fact.event_id), is_slate=False)
     if isinstance(fact, ServedSlate):
-        return Draft(payload, fact.user_id, hashes.slate(fact.recommendation_id, fact.first_position), is_slate=True)
-    return Draft(payload, fact.user_id if isinstance(fact, User) else "", b"", is_slate=False)
+        slate_hash = hashes.slate(fact.recommendation_id, fact.first_position)
+        return Draft(payload, fact.user_id, slate_hash, is_slate=True, order_key=slate_hash)
+    if isinstance(fact, User):
+        return Draft(payload, fact.user_id, b"", is_slate=False)
+    order_key = fact.item_id.encode() if isinstance(fact, Item | ItemDeletion) else b""
+    return Draft(payload, "", b"", is_slate=False, order_key=order_key)
 
 
 def draw_key() -> bytes:

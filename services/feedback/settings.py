@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Literal
+
 from pydantic import Field
 
 from shared.kernel.hosting import ListeningSettings
 
 
 class FeedbackSettings(ListeningSettings, prefix="FEEDBACK"):
-    """Where the feedback service listens, what it takes and how it writes. The log lies in `<data dir>/feedback`."""
+    """Where the feedback service listens, what it takes and how it writes.
+
+    What it keeps on the disk lies in `<data dir>/feedback`: the log itself, or for a log in Kafka the users' keys.
+    """
 
     address: str = Field("127.0.0.1:50055", description="host:port that the service listens on")
     metrics_port: int = Field(51055, ge=0, le=65535, description="port of Prometheus metrics; 0 takes a free one")
@@ -23,4 +29,23 @@ class FeedbackSettings(ListeningSettings, prefix="FEEDBACK"):
     )
     ids_in_memory: int = Field(
         131_072, ge=16, description="event ids, 100 bytes each, that wait in memory before they are written to the disk"
+    )
+    log: Literal["sqlite", "kafka"] = Field(
+        "sqlite", description="what the event log is written to; kafka needs `pip install winnow[kafka]`"
+    )
+    kafka_bootstrap_servers: str = Field(
+        "127.0.0.1:9092", min_length=1, description="brokers of a log in Kafka: host:port, comma-separated"
+    )
+    kafka_topic: str = Field(
+        "winnow-events", min_length=1, description="topic of a log in Kafka; made where it is missing"
+    )
+    kafka_partitions: int = Field(6, ge=1, le=10_000, description="partitions of a topic that is made")
+    kafka_replication_factor: int = Field(
+        -1, ge=-1, description="replicas of a topic that is made; -1 takes the cluster's default"
+    )
+    kafka_timeout_ms: int = Field(
+        10_000, ge=500, description="after this a read from or a write to Kafka has failed, and its caller is told"
+    )
+    kafka_properties_path: Path | None = Field(
+        None, description="file of more librdkafka properties, a `name=value` a line: security.protocol, sasl.password"
     )

@@ -1,4 +1,4 @@
-"""The database of the embedded log: its tables, its connections, and what is checked before it is used.
+"""The databases of the logs: their tables, their connections, and what is checked before they are used.
 
 WAL with `synchronous=FULL`: a commit is on the disk when it returns (https://sqlite.org/pragma.html#pragma_synchronous).
 `secure_delete`: what is deleted is overwritten with zeros. Keys and everything else about a user are overwritten in
@@ -8,7 +8,9 @@ place by values of the same length, so that no copy is left in a page's unused b
 from __future__ import annotations
 
 import sqlite3
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -22,16 +24,7 @@ FORMAT: Final = 1
 BUSY_TIMEOUT_MS: Final = 5_000
 CHECKPOINT_PAGES: Final = 4_000
 
-SCHEMA: Final = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE log (              -- one fact a row; never updated
-    log_offset INTEGER PRIMARY KEY,     -- from 1: equals the watermark behind the record
-    recorded_ms INTEGER NOT NULL,
-    key_row INTEGER NOT NULL,           -- 0: about nobody
-    form INTEGER NOT NULL,              -- see record_codec.py
-    event_hash BLOB,                    -- keyed hash of the event's id, for rebuilding the set of seen ids
-    payload BLOB NOT NULL
-) STRICT;
+IDENTITIES: Final = """
 CREATE TABLE keys (             -- one identity a row; erasing overwrites the key with zeros
     key_row INTEGER PRIMARY KEY,
     subject TEXT NOT NULL,
@@ -41,28 +34,67 @@ CREATE TABLE users (            -- present identities; no user id stands anywher
     user_hash BLOB PRIMARY KEY,
     key_row INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+"""
+LOG_TABLES: Final = """
+CREATE TABLE log (              -- one fact a row; never updated
+    log_offset INTEGER PRIMARY KEY,     -- from 1: equals the watermark behind the record
+    recorded_ms INTEGER NOT NULL,
+    key_row INTEGER NOT NULL,           -- 0: about nobody
+    form INTEGER NOT NULL,              -- see record_codec.py
+    event_hash BLOB,                    -- keyed hash of the event's id, for rebuilding the set of seen ids
+    payload BLOB NOT NULL
+) STRICT;
 CREATE TABLE slates (
     slate_hash BLOB PRIMARY KEY,
     log_offset INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {FORMAT};
 """
 
 
-def open_database(folder: Path) -> sqlite3.Connection:
+@dataclass(frozen=True, slots=True)
+class DatabaseForm:
+    """One kind of database.
+
+    Attributes:
+        file: its name in the log's folder.
+        application_id: what SQLite writes into the file's head.
+        version: of the tables.
+        tables: SQL that makes them, beside those of the identities.
+        probe: a query that reads a little of what matters.
+        noun: what it is, for messages.
+    """
+
+    file: str
+    application_id: int
+    version: int
+    tables: str
+    probe: str
+    noun: str
+
+
+LOG_FORM: Final = DatabaseForm(
+    FILE,
+    APPLICATION_ID,
+    FORMAT,
+    LOG_TABLES,
+    "SELECT max(log_offset) FROM log, (SELECT max(key_row) FROM keys)",
+    "an event log",
+)
+
+
+def open_database(folder: Path, form: DatabaseForm = LOG_FORM) -> sqlite3.Connection:
     """The writer's connection; makes the tables of a new log and empties the write-ahead file of an old one.
 
     Raises:
         ConfigError: the file is damaged, not a log, of a newer release, or cannot be written; names path and remedy.
     """
-    path = folder / FILE
+    path = folder / form.file
     try:
         with ExitStack() as on_failure:
             connection = connect(path)
             on_failure.callback(connection.close)
-            _prepare(connection, path)
+            _prepare(connection, path, form)
             on_failure.pop_all()
     except sqlite3.Error as error:
         raise ConfigError(cannot_open(path, error)) from error
@@ -97,6 +129,22 @@ def truncate_write_ahead(connection: sqlite3.Connection) -> bool:
     return not busy
 
 
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Everything in the block, or nothing.
+
+    Raises:
+        sqlite3.Error: the disk is full or fails.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
 def secret_of(connection: sqlite3.Connection) -> bytes:
     """The secret under which ids are hashed."""
     row = connection.execute("SELECT value FROM secrets WHERE name = 'ids'").fetchone()
@@ -116,21 +164,25 @@ def cannot_open(path: Path, error: sqlite3.Error | OSError) -> str:
     return f"{path} is damaged ({error}); restore it from a backup, or move the folder {path.parent} away to begin anew"
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, form: DatabaseForm) -> None:
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     found = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if not tables:
-        connection.executescript(SCHEMA)
+        connection.executescript(f"BEGIN IMMEDIATE; {IDENTITIES} {form.tables}")
+        connection.execute(f"PRAGMA application_id = {form.application_id}")
+        connection.execute(f"PRAGMA user_version = {form.version}")
         connection.execute("INSERT INTO secrets VALUES ('ids', ?)", (draw_secret(),))
         connection.execute("COMMIT")
-    elif found != APPLICATION_ID:
-        raise ConfigError(f"{path} is not an event log of Winnow; move it away or set another WINNOW_DATA_DIR")
-    elif version != FORMAT:
-        raise ConfigError(f"{path} has format {version}, this release reads {FORMAT}; use the release that wrote it")
+    elif found != form.application_id:
+        raise ConfigError(f"{path} is not {form.noun} of Winnow; move it away or set another WINNOW_DATA_DIR")
+    elif version != form.version:
+        raise ConfigError(
+            f"{path} has format {version}, this release reads {form.version}; use the release that wrote it"
+        )
     truncate_write_ahead(connection)
     _check_length(connection, path)
-    connection.execute("SELECT max(log_offset) FROM log, (SELECT max(key_row) FROM keys)").fetchone()
+    connection.execute(form.probe).fetchone()
 
 
 def _check_length(connection: sqlite3.Connection, path: Path) -> None:

@@ -6,14 +6,14 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from services.feedback.group_commit import CommitLimits, GroupCommit
 from services.feedback.keyed_hash import KeyedHash
+from services.feedback.log_options import IDS_FOLDER, RECORD_WEIGHT, LogOptions
 from services.feedback.record_codec import Draft, draft, forget_ciphers
-from services.feedback.seen_ids import RUN_IDS, SeenIds
+from services.feedback.seen_ids import SeenIds
 from services.feedback.sqlite_database import FILE, cannot_open, open_database, secret_of
 from services.feedback.sqlite_folder import locked_folder
 from services.feedback.sqlite_reader import SqliteReader
@@ -26,28 +26,8 @@ from shared.kernel.clock import Clock
 from shared.kernel.config import ConfigError
 from shared.kernel.errors import ErrorReason, ServiceError
 
-IDS_FOLDER: Final = "event-ids"
-RECORD_WEIGHT: Final = 200
-"""Bytes that a record costs beside its payload."""
-GROUP_BYTES: Final = 4 << 20
-WAITING_BYTES: Final = 32 << 20
 USER_RECORDS: Final = 500
 """Records a batch of what is held about one user."""
-
-
-@dataclass(frozen=True, slots=True)
-class SqliteLogOptions:
-    """How the log works; units are bytes and ids.
-
-    Attributes:
-        group_bytes: one transaction writes about this much at most.
-        waiting_bytes: writers are held up when this much waits for the disk.
-        run_ids: event ids that wait in memory before they are written as a run.
-    """
-
-    group_bytes: int = GROUP_BYTES
-    waiting_bytes: int = WAITING_BYTES
-    run_ids: int = RUN_IDS
 
 
 class SqliteEventLog:
@@ -60,7 +40,7 @@ class SqliteEventLog:
         self._head = writer.head
         self._grown = asyncio.Event()
         self._closed = False
-        self._commits = GroupCommit[Draft](writer.append, self._publish, limits)
+        self._commits = GroupCommit[Draft, int](writer.append, self._publish, limits)
 
     async def append(self, facts: Sequence[Fact]) -> Watermark:
         """Append facts in order, without those whose id is in the log already; durable when it returns.
@@ -154,14 +134,14 @@ class SqliteEventLog:
 
 @asynccontextmanager
 async def open_sqlite_log(
-    folder: Path, clock: Clock, options: SqliteLogOptions | None = None
+    folder: Path, clock: Clock, options: LogOptions | None = None
 ) -> AsyncIterator[SqliteEventLog]:
     """Opens the log of a folder, or makes a new one; the folder is this process's alone while it is open.
 
     Raises:
         ConfigError: it cannot be opened; names the path and the remedy.
     """
-    chosen = options or SqliteLogOptions()
+    chosen = options or LogOptions()
     with locked_folder(folder), ExitStack() as files:
         writer, hashes = await asyncio.to_thread(_open_files, folder, clock, chosen, files)
         reader = SqliteReader(folder)
@@ -172,9 +152,7 @@ async def open_sqlite_log(
             await log.close()
 
 
-def _open_files(
-    folder: Path, clock: Clock, options: SqliteLogOptions, files: ExitStack
-) -> tuple[SqliteWriter, KeyedHash]:
+def _open_files(folder: Path, clock: Clock, options: LogOptions, files: ExitStack) -> tuple[SqliteWriter, KeyedHash]:
     connection = open_database(folder)
     files.callback(connection.close)
     hashes = KeyedHash(secret_of(connection))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -15,7 +14,7 @@ from services.feedback.keyed_hash import KeyedHash
 from services.feedback.keys import Identity, UserKeys
 from services.feedback.record_codec import CLEAR, SEALED, Draft, draw_nonces, forget_ciphers, seal
 from services.feedback.seen_ids import SeenIds
-from services.feedback.sqlite_database import truncate_write_ahead
+from services.feedback.sqlite_database import transaction, truncate_write_ahead
 from services.feedback.storage_errors import COMPONENT, storage_errors
 from services.feedback.telemetry import COMMIT_SECONDS, ERASURES, RECORDS, REPEATS
 from shared.domain.event_log import Erasure
@@ -84,7 +83,7 @@ class SqliteWriter:
             identities, drawn = self._keys.of(draft.user_id for draft in fresh if draft.user_id)
             rows = self._rows(fresh, identities)
             slates = [(draft.id_hash, row[0]) for draft, row in zip(fresh, rows, strict=True) if draft.is_slate]
-            with COMMIT_SECONDS.time(), self._transaction():
+            with COMMIT_SECONDS.time(), transaction(self._connection):
                 if drawn:
                     self._keys.store(drawn)
                 self._insert(rows)
@@ -118,7 +117,7 @@ class SqliteWriter:
                 return None
             now_ms = self._clock()
             tombstone = (self.head + 1, now_ms, identity.key_row, CLEAR, None, fact_to_bytes(Erasure(now_ms)))
-            with self._transaction():
+            with transaction(self._connection):
                 self._keys.destroy(user_id, identity)
                 self._connection.execute(INSERT, tombstone)
             forget_ciphers()
@@ -166,16 +165,6 @@ class SqliteWriter:
             part = rows[start : start + ROWS_A_STATEMENT]
             self._connection.execute(INSERT_MANY, list(chain.from_iterable(part)))
         self._connection.executemany(INSERT, rows[whole:])
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._connection.execute("COMMIT")
-        finally:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
 
     def _advance(self, rows: Sequence[Row]) -> None:
         self.head = rows[-1][0]

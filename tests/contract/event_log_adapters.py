@@ -5,6 +5,7 @@ The suite holds for a log of several partitions: it asks for order within a user
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -12,7 +13,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from services.feedback.sqlite_log import SqliteLogOptions, open_sqlite_log
+from services.feedback.kafka_client import KafkaOptions
+from services.feedback.kafka_log import open_kafka_log
+from services.feedback.log_options import LogOptions
+from services.feedback.sqlite_log import open_sqlite_log
 from shared.domain.event_log import EventLog, Fact, LogBatch, LogRecord
 from shared.domain.events import Event, EventType
 from shared.domain.history import History
@@ -23,6 +27,7 @@ from shared.domain.watermark import Watermark
 from shared.kernel.clock import Clock
 from shared.wire.log import fact_to_bytes
 from tests.fakes import MemoryLog
+from tests.kafka_broker import shared_broker
 
 NOW_MS = 1_700_000_000_000
 
@@ -46,11 +51,24 @@ async def open_memory(_folder: Path, now: Clock = clock) -> AsyncIterator[EventL
 @asynccontextmanager
 async def open_sqlite(folder: Path, now: Clock = clock) -> AsyncIterator[EventLog]:
     """The embedded log, with runs of event ids so short that tests reach the disk."""
-    async with open_sqlite_log(folder / "feedback", now, SqliteLogOptions(run_ids=16)) as log:
+    async with open_sqlite_log(folder / "feedback", now, LogOptions(run_ids=16)) as log:
         yield log
 
 
-DURABLE: dict[str, OpenLog] = {"sqlite": open_sqlite}
+@asynccontextmanager
+async def open_kafka(folder: Path, now: Clock = clock) -> AsyncIterator[EventLog]:
+    """The log in Kafka, over a real broker; the topic is the folder's."""
+    options = KafkaOptions(shared_broker().bootstrap, topic_of(folder), partitions=3)
+    async with open_kafka_log(folder / "feedback", now, options, LogOptions(run_ids=16)) as log:
+        yield log
+
+
+def topic_of(folder: Path) -> str:
+    """A topic for each folder: what is opened again is found again."""
+    return f"events-{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
+
+
+DURABLE: dict[str, OpenLog] = {"sqlite": open_sqlite, "kafka": open_kafka}
 """Adapters that keep what they have when they are opened again."""
 ALL: dict[str, OpenLog] = {"memory": open_memory, **DURABLE}
 

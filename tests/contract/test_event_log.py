@@ -267,10 +267,8 @@ async def test_an_erased_users_facts_cannot_be_read_and_all_others_can(log: Even
     await log.erase("ada")
 
     facts = [record.fact for record in await records(log)]
-    assert [fact for fact in facts if fact is not None and not isinstance(fact, Erasure)] == [
-        event(2, user_id="bob"),
-        Item("x"),
-    ]
+    left = [fact for fact in facts if not isinstance(fact, Erasure)]
+    assert as_bytes(left) == as_bytes([event(2, user_id="bob"), Item("x")])
     assert facts.count(None) == 3
     assert await log.slate("r-1") is None
     assert [record async for batch in log.user_records("ada") for record in batch.records if record.fact] == []

@@ -43,9 +43,10 @@ async def test_everything_is_there_when_the_log_is_opened_again(open_log: OpenLo
 
 async def test_repeats_are_known_over_the_whole_log_and_every_restart(open_log: OpenLog, tmp_path: Path) -> None:
     everything = [event(number, user_id=f"user-{number % 3}") for number in range(150)]
-    for start in range(0, 150, 10):
+    for start in range(0, 150, 30):
         async with open_log(tmp_path) as log:
-            await log.append(everything[start : start + 10])
+            for first in range(start, start + 30, 10):
+                await log.append(everything[first : first + 10])
 
     async with open_log(tmp_path) as log:
         head = await log.head()
@@ -83,7 +84,9 @@ async def test_an_erasure_lasts(open_log: OpenLog, tmp_path: Path) -> None:
     async with open_log(tmp_path) as log:
         facts = [record.fact for record in await records(log)]
 
-        assert [fact for fact in facts if not isinstance(fact, Erasure)] == [None, event(2, user_id="bob")]
+        left = [fact for fact in facts if not isinstance(fact, Erasure)]
+        assert left.count(None) == 1
+        assert as_bytes(left) == as_bytes([event(2, user_id="bob")])
         assert await log.erase("ada") is None
 
 

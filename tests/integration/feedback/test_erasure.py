@@ -12,6 +12,7 @@ import pytest
 from cryptography.exceptions import InvalidTag
 
 from services.feedback.record_codec import unseal
+from services.feedback.sqlite_database import transaction
 from shared.domain.event_log import EventLog
 from shared.domain.items import Item, User
 from shared.kernel.errors import ErrorReason, ServiceError
@@ -135,7 +136,7 @@ async def test_an_erasure_that_was_cut_off_before_the_files_were_cleaned_is_fini
         log._writer._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[attr-defined]
         await write_about(log, USER, start=500)
         identity = log._writer.identity(USER)  # type: ignore[attr-defined]
-        with log._writer._transaction():  # type: ignore[attr-defined]
+        with transaction(log._writer._connection):  # type: ignore[attr-defined]
             log._writer._keys.destroy(USER, identity)  # type: ignore[attr-defined]
         files = {name: content for name, content in contents(tmp_path).items() if "lock" not in name}
 

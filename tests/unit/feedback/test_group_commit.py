@@ -35,8 +35,8 @@ class Disk:
 
 
 @asynccontextmanager
-async def commits(disk: Disk, group: int = 1_000, waiting: int = 1_000) -> AsyncIterator[GroupCommit[str]]:
-    opened = GroupCommit[str](disk.commit, disk.published.append, CommitLimits(group, waiting))
+async def commits(disk: Disk, group: int = 1_000, waiting: int = 1_000) -> AsyncIterator[GroupCommit[str, int]]:
+    opened = GroupCommit[str, int](disk.commit, disk.published.append, CommitLimits(group, waiting))
     try:
         yield opened
     finally:
@@ -44,7 +44,7 @@ async def commits(disk: Disk, group: int = 1_000, waiting: int = 1_000) -> Async
         await opened.close()
 
 
-async def begun(commit: GroupCommit[str], *works: str) -> list[asyncio.Task[int]]:
+async def begun(commit: GroupCommit[str, int], *works: str) -> list[asyncio.Task[int]]:
     """Submit works of weight 1 in order, each as far as it gets by itself."""
     tasks = []
     for work in works:
