@@ -12,7 +12,7 @@ from shared.domain.items import ContentVector, Item, User
 from shared.domain.provenance import Degradation, Provenance, StageCount, StageTiming
 from shared.domain.ranking import Candidates, RequestContext
 from shared.domain.retrieval import SourceHits
-from shared.domain.slates import ServedSlate
+from shared.domain.slates import Evidence, Labels, ServedSlate
 
 ids = st.text(min_size=1, max_size=20)
 words = st.text(max_size=20)
@@ -79,7 +79,10 @@ def provenances() -> st.SearchStrategy[Provenance]:
         words,
         st.lists(st.builds(Degradation, words, words, words), max_size=2).map(tuple),
         st.lists(st.builds(StageTiming, words, durations), max_size=2).map(tuple),
-        st.lists(st.builds(StageCount, words, st.integers(0, 9), st.integers(0, 9)), max_size=2).map(tuple),
+        st.lists(
+            st.builds(StageCount, words, st.integers(0, 9), st.integers(0, 9), st.lists(ids, max_size=2).map(tuple)),
+            max_size=2,
+        ).map(tuple),
         words,
     )
 
@@ -138,4 +141,14 @@ def slates(draw: st.DrawFn) -> ServedSlate:
         propensities=draw(rows(shown)),
         reserve_rows=np.array(order[shown:], np.int32),
         first_position=draw(st.integers(0, 100)),
+        labels=draw(_labels(count)),
+        evidence=Evidence(np.array(order[:shown], np.int32), draw(rows(shown)), draw(rows(shown))),
+        arm=draw(words),
     )
+
+
+@st.composite
+def _labels(draw: st.DrawFn, count: int) -> Labels:
+    names = draw(st.lists(ids, max_size=3, unique=True)) if count else []
+    some_rows = st.lists(st.integers(0, count - 1), min_size=1, max_size=3, unique=True)
+    return Labels(tuple(names), tuple(np.array(draw(some_rows), np.int32) for _ in names))

@@ -56,6 +56,17 @@ class History:
             self.event_ids[start:],
         )
 
+    def without(self, row: int) -> History:
+        """The history as if one event had never happened."""
+        kept = [place for place in range(len(self)) if place != row]
+        return History(
+            tuple(self.item_ids[place] for place in kept),
+            self.event_types[kept],
+            self.values[kept],
+            self.times_ms[kept],
+            tuple(self.event_ids[place] for place in kept) if self.event_ids else (),
+        )
+
     @classmethod
     def empty(cls) -> History:
         """The history of a user of whom nothing is known."""

@@ -30,11 +30,16 @@ class StageTiming:
 
 @dataclass(frozen=True, slots=True)
 class StageCount:
-    """What one component did: candidates that entered (or that a source added) and that it removed."""
+    """What one component did: candidates that entered (or that a source added) and that it removed.
+
+    Attributes:
+        item_ids: what a source added or a filter removed; empty unless asked for.
+    """
 
     component: str
     entered: int
     removed: int = 0
+    item_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +63,7 @@ class RankingRequest:
         time_ms: the moment that the scores are for, Unix milliseconds.
         budget_ms: time left for the answer; the transport's deadline does not reach the model.
         explain: also give the additive parts of each logit.
+        leave_out: also score without each of this many latest events, one at a time.
     """
 
     history: History
@@ -72,6 +73,12 @@ class RankingRequest:
     context: RequestContext = RequestContext()
     budget_ms: int = 1000
     explain: bool = False
+    leave_out: int = 0
+
+    def without_each(self) -> list[RankingRequest]:
+        """The questions that answer `leave_out`: the history without one of its latest events, the latest first."""
+        latest = range(len(self.history) - 1, max(-1, len(self.history) - 1 - self.leave_out), -1)
+        return [replace(self, history=self.history.without(row), leave_out=0, explain=False) for row in latest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +109,8 @@ class RankingResult:
         model_version: the bundle that answered.
         data_watermark: log position up to which the bundle's training data goes; "" = not known.
         keep_retrieval_order: the bundle's gate found the retriever's own order better.
+        without_event: (E, N, A) float32 probabilities without one event each, the latest event's first; E = 0 when
+            they were not asked for.
     """
 
     actions: tuple[int, ...]
@@ -111,3 +120,4 @@ class RankingResult:
     model_version: str
     data_watermark: str = ""
     keep_retrieval_order: bool = False
+    without_event: Floats = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))

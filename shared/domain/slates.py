@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,45 @@ from shared.domain.items import User
 from shared.domain.provenance import Provenance
 from shared.domain.ranking import Candidates, RequestContext
 from shared.domain.retrieval import SourceHits
+
+Rows = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What selection goes by beyond creator and first category: label i stands on the candidates of `rows[i]`.
+
+    Attributes:
+        names: `category:…`, `tag:…`, `attribute:NAME=VALUE`, and `rule:NAME` for the business rules that matched.
+        rows: as many arrays as names, int32 rows of the candidates, each not empty.
+    """
+
+    names: tuple[str, ...] = ()
+    rows: tuple[Rows, ...] = ()
+
+    def of(self, prefix: str) -> tuple[tuple[str, Rows], ...]:
+        """The labels of one kind, their names without the prefix."""
+        pairs = zip(self.names, self.rows, strict=True)
+        return tuple((name[len(prefix) :], rows) for name, rows in pairs if name.startswith(prefix))
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was known of the E under-exposed candidates that chance could choose from.
+
+    Attributes:
+        rows: (E,) int32 rows of the candidates, ascending.
+        exposures: (E,) float32 decayed count of earlier slates that showed them.
+        successes: (E,) float32 decayed count of consuming events.
+    """
+
+    rows: Rows = field(default_factory=lambda: np.empty(0, np.int32))
+    exposures: Floats = field(default_factory=lambda: np.empty(0, np.float32))
+    successes: Floats = field(default_factory=lambda: np.empty(0, np.float32))
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +64,12 @@ class ServedSlate:
         action_weights: (A,) that turned probabilities into `values`.
         values: (N,) float64 final value of each candidate.
         shown_rows: (S,) int32 rows of `candidates` in shown order.
-        propensities: (S,) float32 probability with which each position got its item.
+        propensities: (S,) float32 probability with which each position got its item, given the entries above it.
         reserve_rows: rows in ranked order behind the shown ones: later pages are cut from them.
         first_position: 0 on the first page.
+        labels: as far as the surface's rules went by them.
+        evidence: empty where the surface leaves nothing to chance.
+        arm: arm of the surface's experiment that shaped the slate; "" when there is none.
     """
 
     recommendation_id: str
@@ -46,10 +88,13 @@ class ServedSlate:
     action_weights: tuple[float, ...]
     probabilities: npt.NDArray[np.float32]
     values: npt.NDArray[np.float64]
-    shown_rows: npt.NDArray[np.int32]
-    propensities: npt.NDArray[np.float32]
-    reserve_rows: npt.NDArray[np.int32]
+    shown_rows: Rows
+    propensities: Floats
+    reserve_rows: Rows
     first_position: int = 0
+    labels: Labels = field(default_factory=Labels)
+    evidence: Evidence = field(default_factory=Evidence)
+    arm: str = ""
 
     @property
     def shown_item_ids(self) -> tuple[str, ...]:

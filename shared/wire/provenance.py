@@ -25,7 +25,9 @@ def provenance_to_proto(provenance: Provenance) -> header_pb2.ResponseHeader:
         ],
         request_id=provenance.request_id,
         stage_counts=[
-            header_pb2.StageCount(component=count.component, entered=count.entered, removed=count.removed)
+            header_pb2.StageCount(
+                component=count.component, entered=count.entered, removed=count.removed, item_ids=count.item_ids
+            )
             for count in provenance.stage_counts
         ],
     )
@@ -42,7 +44,10 @@ def provenance_from_proto(message: header_pb2.ResponseHeader) -> Provenance:
         stage_timings=tuple(
             StageTiming(timing.stage, _milliseconds(timing.duration)) for timing in message.stage_timings
         ),
-        stage_counts=tuple(StageCount(count.component, count.entered, count.removed) for count in message.stage_counts),
+        stage_counts=tuple(
+            StageCount(count.component, count.entered, count.removed, tuple(count.item_ids))
+            for count in message.stage_counts
+        ),
         request_id=message.request_id,
     )
 

@@ -44,6 +44,7 @@ def ranking_request_to_proto(request: RankingRequest) -> pb.RankRequest:
         budget_ms=request.budget_ms,
         explain=request.explain,
         request_time=time_to_proto(request.time_ms),
+        leave_out=request.leave_out,
     )
 
 
@@ -61,6 +62,7 @@ def ranking_request_from_proto(message: pb.RankRequest, now_ms: int) -> RankingR
         context=context_from_proto(message.context),
         budget_ms=min(message.budget_ms or DEFAULT_BUDGET_MS, LONGEST_BUDGET_MS),
         explain=message.explain,
+        leave_out=message.leave_out,
     )
 
 
@@ -74,6 +76,7 @@ def ranking_result_to_proto(result: RankingResult, provenance: Provenance) -> pb
         parts=None if result.parts is None else _parts_to_proto(result.parts),
         data_watermark=result.data_watermark,
         keep_retrieval_order=result.keep_retrieval_order,
+        without_event=result.without_event.ravel().tolist(),
     )
 
 
@@ -81,7 +84,7 @@ def ranking_result_from_proto(message: pb.RankResponse) -> RankingResult:
     """The answer.
 
     Raises:
-        ValueError: the probabilities do not divide into the actions.
+        ValueError: the probabilities do not divide into the actions, or those without an event into both.
     """
     actions = tuple(message.actions)
     probabilities = np.array(message.probabilities, np.float32).reshape(-1, len(actions))
@@ -93,6 +96,9 @@ def ranking_result_from_proto(message: pb.RankResponse) -> RankingResult:
         model_version=message.header.model_version,
         data_watermark=message.data_watermark,
         keep_retrieval_order=message.keep_retrieval_order,
+        without_event=np.array(message.without_event, np.float32).reshape(-1, *probabilities.shape)
+        if message.without_event
+        else np.empty((0, 0, 0), np.float32),
     )
 
 

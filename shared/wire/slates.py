@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from winnow.v1 import slate_pb2
 
-from shared.domain.slates import ServedSlate
+from shared.domain.slates import Evidence, Labels, ServedSlate
 from shared.wire.candidates import (
     candidates_from_proto,
     candidates_to_proto,
@@ -42,6 +42,9 @@ def slate_to_proto(slate: ServedSlate) -> slate_pb2.ServedSlate:
         propensities=slate.propensities.tolist(),
         reserve_rows=slate.reserve_rows.tolist(),
         first_position=slate.first_position,
+        labels=_labels_to_proto(slate.labels) if slate.labels.names else None,
+        evidence=_evidence_to_proto(slate.evidence) if len(slate.evidence) else None,
+        arm=slate.arm,
     )
 
 
@@ -74,4 +77,38 @@ def slate_from_proto(message: slate_pb2.ServedSlate) -> ServedSlate:
         propensities=np.array(message.propensities, np.float32),
         reserve_rows=np.array(message.reserve_rows, np.int32),
         first_position=message.first_position,
+        labels=_labels_from_proto(message.labels) if message.HasField("labels") else Labels(),
+        evidence=_evidence_from_proto(message.evidence) if message.HasField("evidence") else Evidence(),
+        arm=message.arm,
+    )
+
+
+def _labels_to_proto(labels: Labels) -> slate_pb2.LabelColumns:
+    return slate_pb2.LabelColumns(
+        names=labels.names,
+        counts=[len(rows) for rows in labels.rows],
+        rows=np.concatenate(labels.rows).tolist(),
+    )
+
+
+def _labels_from_proto(message: slate_pb2.LabelColumns) -> Labels:
+    counts, rows = np.array(message.counts, np.int64), np.array(message.rows, np.int32)
+    if len(counts) != len(message.names) or counts.sum() != len(rows):
+        raise ValueError(f"labels: {len(message.names)} names with {len(counts)} counts for {len(rows)} rows")
+    return Labels(tuple(message.names), tuple(np.split(rows, np.cumsum(counts)[:-1])) if len(counts) else ())
+
+
+def _evidence_to_proto(evidence: Evidence) -> slate_pb2.ExplorationEvidence:
+    return slate_pb2.ExplorationEvidence(
+        rows=evidence.rows.tolist(), exposures=evidence.exposures.tolist(), successes=evidence.successes.tolist()
+    )
+
+
+def _evidence_from_proto(message: slate_pb2.ExplorationEvidence) -> Evidence:
+    if not len(message.rows) == len(message.exposures) == len(message.successes):
+        raise ValueError(f"evidence: {len(message.rows)} rows with {len(message.exposures)} exposures")
+    return Evidence(
+        np.array(message.rows, np.int32),
+        np.array(message.exposures, np.float32),
+        np.array(message.successes, np.float32),
     )

@@ -90,7 +90,7 @@ def test_a_retrieval_request_survives_the_wire(history: History, user: Any, want
 
 @given(some.histories(), some.candidates(), st.none() | some.users(), some.times_ms)
 def test_a_ranking_request_survives_the_wire(history: History, ranked: Candidates, user: Any, time_ms: int) -> None:
-    request = RankingRequest(history, ranked, time_ms, user, budget_ms=7, explain=True)
+    request = RankingRequest(history, ranked, time_ms, user, budget_ms=7, explain=True, leave_out=32)
 
     assert same(ranking_request_from_proto(ranking_request_to_proto(request), now_ms=1), request)
 
@@ -100,7 +100,8 @@ def test_scores_with_their_parts_survive_the_wire(count: int, data: st.DataObjec
     probabilities = data.draw(some.rows(count * 2)).reshape(count, 2)
     values = data.draw(some.rows(count * 2 * 3)).reshape(count, 2, 3)
     parts = ScoreParts(("a", "b", "c"), values, data.draw(some.rows(2)), data.draw(some.rows(2)))
-    result = RankingResult((3, 4), probabilities, data.draw(some.rows(count)), parts, "m1", "w1-0.5", True)
+    without = data.draw(some.rows(3 * count * 2)).reshape(3, count, 2) if count else np.empty((0, 0, 0), np.float32)
+    result = RankingResult((3, 4), probabilities, data.draw(some.rows(count)), parts, "m1", "w1-0.5", True, without)
     header = data.draw(some.provenances()).__class__(model_version="m1")
 
     assert same(ranking_result_from_proto(ranking_result_to_proto(result, header)), result)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16winnow/v1/header.proto\x12\twinnow.v1\x1a\x1egoogle/protobuf/duration.proto\"\x83\x02\n\x0eResponseHeader\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x15\n\rindex_version\x18\x02 \x01(\t\x12\x16\n\x0e\x63onfig_version\x18\x03 \x01(\t\x12\x11\n\twatermark\x18\x04 \x01(\t\x12(\n\x08\x64\x65graded\x18\x05 \x03(\x0b\x32\x16.winnow.v1.Degradation\x12-\n\rstage_timings\x18\x06 \x03(\x0b\x32\x16.winnow.v1.StageTiming\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12+\n\x0cstage_counts\x18\x08 \x03(\x0b\x32\x15.winnow.v1.StageCount\"<\n\x0b\x44\x65gradation\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"I\n\x0bStageTiming\x12\r\n\x05stage\x18\x01 \x01(\t\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"A\n\nStageCount\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12\x0f\n\x07\x65ntered\x18\x02 \x01(\x05\x12\x0f\n\x07removed\x18\x03 \x01(\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16winnow/v1/header.proto\x12\twinnow.v1\x1a\x1egoogle/protobuf/duration.proto\"\x83\x02\n\x0eResponseHeader\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x15\n\rindex_version\x18\x02 \x01(\t\x12\x16\n\x0e\x63onfig_version\x18\x03 \x01(\t\x12\x11\n\twatermark\x18\x04 \x01(\t\x12(\n\x08\x64\x65graded\x18\x05 \x03(\x0b\x32\x16.winnow.v1.Degradation\x12-\n\rstage_timings\x18\x06 \x03(\x0b\x32\x16.winnow.v1.StageTiming\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12+\n\x0cstage_counts\x18\x08 \x03(\x0b\x32\x15.winnow.v1.StageCount\"<\n\x0b\x44\x65gradation\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"I\n\x0bStageTiming\x12\r\n\x05stage\x18\x01 \x01(\t\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"S\n\nStageCount\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12\x0f\n\x07\x65ntered\x18\x02 \x01(\x05\x12\x0f\n\x07removed\x18\x03 \x01(\x05\x12\x10\n\x08item_ids\x18\x04 \x03(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,5 +39,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STAGETIMING']._serialized_start=393
   _globals['_STAGETIMING']._serialized_end=466
   _globals['_STAGECOUNT']._serialized_start=468
-  _globals['_STAGECOUNT']._serialized_end=533
+  _globals['_STAGECOUNT']._serialized_end=551
 # @@protoc_insertion_point(module_scope)

@@ -150,22 +150,28 @@ class StageCount(_message.Message):
     COMPONENT_FIELD_NUMBER: _builtins.int
     ENTERED_FIELD_NUMBER: _builtins.int
     REMOVED_FIELD_NUMBER: _builtins.int
+    ITEM_IDS_FIELD_NUMBER: _builtins.int
     component: _builtins.str
     """Name of the component, e.g. "source:retriever" or "filter:consumed"."""
     entered: _builtins.int
     """Candidates it added (sources) or that went in (filters). Zero or more."""
     removed: _builtins.int
     """Candidates it removed (filters); 0 for sources."""
+    @_builtins.property
+    def item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The items that it added (sources) or removed (filters). Empty unless they were asked for."""
+
     def __init__(
         self,
         *,
         component: _builtins.str = ...,
         entered: _builtins.int = ...,
         removed: _builtins.int = ...,
+        item_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["component", b"component", "entered", b"entered", "removed", b"removed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["component", b"component", "entered", b"entered", "item_ids", b"item_ids", "removed", b"removed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

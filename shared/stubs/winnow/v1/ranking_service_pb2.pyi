@@ -37,12 +37,15 @@ class RankRequest(_message.Message):
     BUDGET_MS_FIELD_NUMBER: _builtins.int
     EXPLAIN_FIELD_NUMBER: _builtins.int
     REQUEST_TIME_FIELD_NUMBER: _builtins.int
+    LEAVE_OUT_FIELD_NUMBER: _builtins.int
     budget_ms: _builtins.int
     """Time left for this call, in ms; the transport's deadline does not reach the model. 0 = 1,000; above 60,000 is
     coerced; negative is refused.
     """
     explain: _builtins.bool
     """true: with the additive parts of each logit."""
+    leave_out: _builtins.int
+    """Also score the candidates without each of this many latest events, one at a time; at most 64. Default: 0."""
     @_builtins.property
     def history(self) -> _event_pb2.HistoryColumns:
         """The user's history, oldest first; the model reads the latest part that fits. Empty: a cold user."""
@@ -73,10 +76,11 @@ class RankRequest(_message.Message):
         budget_ms: _builtins.int = ...,
         explain: _builtins.bool = ...,
         request_time: _timestamp_pb2.Timestamp | None = ...,
+        leave_out: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "context", b"context", "history", b"history", "request_time", b"request_time", "user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_ms", b"budget_ms", "candidates", b"candidates", "context", b"context", "explain", b"explain", "history", b"history", "request_time", b"request_time", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_ms", b"budget_ms", "candidates", b"candidates", "context", b"context", "explain", b"explain", "history", b"history", "leave_out", b"leave_out", "request_time", b"request_time", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -95,6 +99,7 @@ class RankResponse(_message.Message):
     PARTS_FIELD_NUMBER: _builtins.int
     DATA_WATERMARK_FIELD_NUMBER: _builtins.int
     KEEP_RETRIEVAL_ORDER_FIELD_NUMBER: _builtins.int
+    WITHOUT_EVENT_FIELD_NUMBER: _builtins.int
     data_watermark: _builtins.str
     """Log position up to which the bundle's training data goes: items upserted after it are new to the model, and their
     content should come with the request. Empty: not known; then all content should come.
@@ -121,6 +126,12 @@ class RankResponse(_message.Message):
     def parts(self) -> Global___ScoreParts:
         """Additive parts of the logits when asked for."""
 
+    @_builtins.property
+    def without_event(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Probabilities without one event each, the latest event's first: row-major (left out × candidates × actions). As
+        many blocks as `leave_out` asked, fewer where the history is shorter.
+        """
+
     def __init__(
         self,
         *,
@@ -131,10 +142,11 @@ class RankResponse(_message.Message):
         parts: Global___ScoreParts | None = ...,
         data_watermark: _builtins.str = ...,
         keep_retrieval_order: _builtins.bool = ...,
+        without_event: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "parts", b"parts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "data_watermark", b"data_watermark", "header", b"header", "keep_retrieval_order", b"keep_retrieval_order", "parts", b"parts", "probabilities", b"probabilities", "ratings", b"ratings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "data_watermark", b"data_watermark", "header", b"header", "keep_retrieval_order", b"keep_retrieval_order", "parts", b"parts", "probabilities", b"probabilities", "ratings", b"ratings", "without_event", b"without_event"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

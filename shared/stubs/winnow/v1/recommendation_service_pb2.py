@@ -30,7 +30,7 @@ from winnow.v1 import header_pb2 as winnow_dot_v1_dot_header__pb2
 from winnow.v1 import slate_pb2 as winnow_dot_v1_dot_slate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&winnow/v1/recommendation_service.proto\x12\twinnow.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a,winnow/v1/candidate_generation_service.proto\x1a\x15winnow/v1/event.proto\x1a\x16winnow/v1/header.proto\x1a\x15winnow/v1/slate.proto\"\xf8\x02\n\x10RecommendRequest\x12\x1d\n\x07user_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05 \x01(\x80\x01H\x00\x12%\n\x07session\x18\x02 \x01(\x0b\x32\x12.winnow.v1.SessionH\x00\x12\x18\n\x07surface\x18\x03 \x01(\tB\x07\xbaH\x04r\x02(@\x12*\n\x07\x63ontext\x18\x04 \x01(\x0b\x32\x19.winnow.v1.RequestContext\x12\x1a\n\tpage_size\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x06 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\x12*\n\x06\x66ilter\x18\x07 \x01(\x0b\x32\x1a.winnow.v1.CandidateFilter\x12.\n\x12\x63\x61ndidate_item_ids\x18\x08 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\"\x07r\x05 \x01(\x80\x01\x12\x0f\n\x07\x65xplain\x18\t \x01(\x08\x12\x1f\n\rmin_watermark\x18\n \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\x42\x10\n\x07subject\x12\x05\xbaH\x02\x08\x01\"T\n\x07Session\x12\x1c\n\nsession_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12+\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x10.winnow.v1.EventB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01\"\x9d\x01\n\x11RecommendResponse\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x19.winnow.v1.ResponseHeader\x12\x19\n\x11recommendation_id\x18\x02 \x01(\t\x12)\n\x05items\x18\x03 \x03(\x0b\x32\x1a.winnow.v1.RecommendedItem\x12\x17\n\x0fnext_page_token\x18\x04 \x01(\t\"\x98\x01\n\x0fRecommendedItem\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x10\n\x08position\x18\x03 \x01(\x05\x12&\n\x07sources\x18\x04 \x03(\x0b\x32\x15.winnow.v1.ItemSource\x12+\n\x0b\x65xplanation\x18\x05 \x01(\x0b\x32\x16.winnow.v1.Explanation\"9\n\nItemSource\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0c\n\x04rank\x18\x02 \x01(\x05\x12\r\n\x05score\x18\x03 \x01(\x01\"\xdd\x01\n\x0b\x45xplanation\x12\x10\n\x08sentence\x18\x01 \x01(\t\x12.\n\x07\x61\x63tions\x18\x02 \x03(\x0b\x32\x1d.winnow.v1.ActionContribution\x12*\n\x0b\x61\x64justments\x18\x03 \x03(\x0b\x32\x15.winnow.v1.Adjustment\x12\x1c\n\x0f\x65xpected_rating\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12.\n\nbecause_of\x18\x05 \x03(\x0b\x32\x1a.winnow.v1.InfluentialItemB\x12\n\x10_expected_rating\"\xbf\x01\n\x12\x41\x63tionContribution\x12(\n\nevent_type\x18\x01 \x01(\x0e\x32\x14.winnow.v1.EventType\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\x12\x0e\n\x06weight\x18\x03 \x01(\x01\x12#\n\x05parts\x18\x04 \x03(\x0b\x32\x14.winnow.v1.LogitPart\x12\x19\n\x11\x63\x61libration_scale\x18\x05 \x01(\x01\x12\x1a\n\x12\x63\x61libration_offset\x18\x06 \x01(\x01\"(\n\tLogitPart\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\"*\n\nAdjustment\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x0e\n\x06\x66\x61\x63tor\x18\x02 \x01(\x01\"G\n\x0fInfluentialItem\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\x11\n\tinfluence\x18\x03 \x01(\x01\"\x84\x01\n\x13SimilarItemsRequest\x12%\n\x08item_ids\x18\x01 \x03(\tB\x13\xbaH\x10\x92\x01\r\x08\x01\x10\x64\"\x07r\x05 \x01(\x80\x01\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12*\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x1a.winnow.v1.CandidateFilter\"l\n\x14SimilarItemsResponse\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x19.winnow.v1.ResponseHeader\x12)\n\x05items\x18\x02 \x03(\x0b\x32\x1a.winnow.v1.RecommendedItem\"z\n\x14TrendingItemsRequest\x12\x1a\n\x08\x63\x61tegory\x18\x01 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12*\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x1a.winnow.v1.CandidateFilter\"m\n\x15TrendingItemsResponse\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x19.winnow.v1.ResponseHeader\x12)\n\x05items\x18\x02 \x03(\x0b\x32\x1a.winnow.v1.RecommendedItem\"\x92\x01\n\x12SearchItemsRequest\x12\x19\n\x05query\x18\x01 \x01(\tB\n\xbaH\x07r\x05 \x01(\x80\x08\x12\x19\n\x07user_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x1a\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12*\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x1a.winnow.v1.CandidateFilter\"k\n\x13SearchItemsResponse\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x19.winnow.v1.ResponseHeader\x12)\n\x05items\x18\x02 \x03(\x0b\x32\x1a.winnow.v1.RecommendedItem\"6\n\rReplayRequest\x12%\n\x11recommendation_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05 \x01(\x80\x01\"\xfa\x01\n\x0eReplayResponse\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x19.winnow.v1.ResponseHeader\x12\x30\n\x0cserved_items\x18\x02 \x03(\x0b\x32\x1a.winnow.v1.RecommendedItem\x12\x32\n\x0ereplayed_items\x18\x03 \x03(\x0b\x32\x1a.winnow.v1.RecommendedItem\x12\x11\n\tidentical\x18\x04 \x01(\x08\x12\x13\n\x0b\x64ifferences\x18\x05 \x03(\t\x12/\n\x0bserved_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x91\x03\n\x15RecommendationService\x12\x46\n\tRecommend\x12\x1b.winnow.v1.RecommendRequest\x1a\x1c.winnow.v1.RecommendResponse\x12O\n\x0cSimilarItems\x12\x1e.winnow.v1.SimilarItemsRequest\x1a\x1f.winnow.v1.SimilarItemsResponse\x12R\n\rTrendingItems\x12\x1f.winnow.v1.TrendingItemsRequest\x1a .winnow.v1.TrendingItemsResponse\x12L\n\x0bSearchItems\x12\x1d.winnow.v1.SearchItemsRequest\x1a\x1e.winnow.v1.SearchItemsResponse\x12=\n\x06Replay\x12\x18.winnow.v1.ReplayRequest\x1a\x19.winnow.v1.ReplayResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&winnow/v1/recommendation_service.proto\x12\twinnow.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a,winnow/v1/candidate_generation_service.proto\x1a\x15winnow/v1/event.proto\x1a\x16winnow/v1/header.proto\x1a\x15winnow/v1/slate.proto\"\x8c\x03\n\x10RecommendRequest\x12\x1d\n\x07user_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05 \x01(\x80\x01H\x00\x12%\n\x07session\x18\x02 \x01(\x0b\x32\x12.winnow.v1.SessionH\x00\x12\x18\n\x07surface\x18\x03 \x01(\tB\x07\xbaH\x04r\x02(@\x12*\n\x07\x63ontext\x18\x04 \x01(\x0b\x32\x19.winnow.v1.RequestContext\x12\x1a\n\tpage_size\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x06 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\x12*\n\x06\x66ilter\x18\x07 \x01(\x0b\x32\x1a.winnow.v1.CandidateFilter\x12.\n\x12\x63\x61ndidate_item_ids\x18\x08 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\"\x07r\x05 \x01(\x80\x01\x12\x0f\n\x07\x65xplain\x18\t \x01(\x08\x12\x1f\n\rmin_watermark\x18\n \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\x12\x12\n\nfunnel_ids\x18\x0b \x01(\x08\x42\x10\n\x07subject\x12\x05\xbaH\x02\x08\x01\"T\n\x07Session\x12\x1c\n\nsession_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12+\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x10.winnow.v1.EventB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01\"\x9d\x01\n\x11RecommendResponse\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x19.winnow.v1.ResponseHeader\x12\x19\n\x11recommendation_id\x18\x02 \x01(\t\x12)\n\x05items\x18\x03 \x03(\x0b\x32\x1a.winnow.v1.RecommendedItem\x12\x17\n\x0fnext_page_token\x18\x04 \x01(\t\"\x98\x01\n\x0fRecommendedItem\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x10\n\x08position\x18\x03 \x01(\x05\x12&\n\x07sources\x18\x04 \x03(\x0b\x32\x15.winnow.v1.ItemSource\x12+\n\x0b\x65xplanation\x18\x05 \x01(\x0b\x32\x16.winnow.v1.Explanation\"9\n\nItemSource\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0c\n\x04rank\x18\x02 \x01(\x05\x12\r\n\x05score\x18\x03 \x01(\x01\"\x93\x02\n\x0b\x45xplanation\x12\x10\n\x08sentence\x18\x01 \x01(\t\x12.\n\x07\x61\x63tions\x18\x02 \x03(\x0b\x32\x1d.winnow.v1.ActionContribution\x12*\n\x0b\x61\x64justments\x18\x03 \x03(\x0b\x32\x15.winnow.v1.Adjustment\x12\x1c\n\x0f\x65xpected_rating\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12.\n\nbecause_of\x18\x05 \x03(\x0b\x32\x1a.winnow.v1.InfluentialItem\x12\x34\n\x10influence_method\x18\x06 \x01(\x0e\x32\x1a.winnow.v1.InfluenceMethodB\x12\n\x10_expected_rating\"\xbf\x01\n\x12\x41\x63tionContribution\x12(\n\nevent_type\x18\x01 \x01(\x0e\x32\x14.winnow.v1.EventType\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\x12\x0e\n\x06weight\x18\x03 \x01(\x01\x12#\n\x05parts\x18\x04 \x03(\x0b\x32\x14.winnow.v1.LogitPart\x12\x19\n\x11\x63\x61libration_scale\x18\x05 \x01(\x01\x12\x1a\n\x12\x63\x61libration_offset\x18\x06 \x01(\x01\"(\n\tLogitPart\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\"*\n\nAdjustment\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x0e\n\x06\x66\x61\x63tor\x18\x02 \x01(\x01\"G\n\x0fInfluentialItem\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\x11\n\tinfluence\x18\x03 \x01(\x01\"\x84\x01\n\x13SimilarItemsRequest\x12%\n\x08item_ids\x18\x01 \x03(\tB\x13\xbaH\x10\x92\x01\r\x08\x01\x10\x64\"\x07r\x05 \x01(\x80\x01\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12*\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x1a.winnow.v1.CandidateFilter\"l\n\x14SimilarItemsResponse\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x19.winnow.v1.ResponseHeader\x12)\n\x05items\x18\x02 \x03(\x0b\x32\x1a.winnow.v1.RecommendedItem\"z\n\x14TrendingItemsRequest\x12\x1a\n\x08\x63\x61tegory\x18\x01 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12*\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x1a.winnow.v1.CandidateFilter\"m\n\x15TrendingItemsResponse\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x19.winnow.v1.ResponseHeader\x12)\n\x05items\x18\x02 \x03(\x0b\x32\x1a.winnow.v1.RecommendedItem\"\x92\x01\n\x12SearchItemsRequest\x12\x19\n\x05query\x18\x01 \x01(\tB\n\xbaH\x07r\x05 \x01(\x80\x08\x12\x19\n\x07user_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x1a\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12*\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x1a.winnow.v1.CandidateFilter\"k\n\x13SearchItemsResponse\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x19.winnow.v1.ResponseHeader\x12)\n\x05items\x18\x02 \x03(\x0b\x32\x1a.winnow.v1.RecommendedItem\"6\n\rReplayRequest\x12%\n\x11recommendation_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05 \x01(\x80\x01\"\xfa\x01\n\x0eReplayResponse\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x19.winnow.v1.ResponseHeader\x12\x30\n\x0cserved_items\x18\x02 \x03(\x0b\x32\x1a.winnow.v1.RecommendedItem\x12\x32\n\x0ereplayed_items\x18\x03 \x03(\x0b\x32\x1a.winnow.v1.RecommendedItem\x12\x11\n\tidentical\x18\x04 \x01(\x08\x12\x13\n\x0b\x64ifferences\x18\x05 \x03(\t\x12/\n\x0bserved_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*v\n\x0fInfluenceMethod\x12 \n\x1cINFLUENCE_METHOD_UNSPECIFIED\x10\x00\x12\"\n\x1eINFLUENCE_METHOD_LEAVE_ONE_OUT\x10\x01\x12\x1d\n\x19INFLUENCE_METHOD_LIKENESS\x10\x02\x32\x91\x03\n\x15RecommendationService\x12\x46\n\tRecommend\x12\x1b.winnow.v1.RecommendRequest\x1a\x1c.winnow.v1.RecommendResponse\x12O\n\x0cSimilarItems\x12\x1e.winnow.v1.SimilarItemsRequest\x1a\x1f.winnow.v1.SimilarItemsResponse\x12R\n\rTrendingItems\x12\x1f.winnow.v1.TrendingItemsRequest\x1a .winnow.v1.TrendingItemsResponse\x12L\n\x0bSearchItems\x12\x1d.winnow.v1.SearchItemsRequest\x1a\x1e.winnow.v1.SearchItemsResponse\x12=\n\x06Replay\x12\x18.winnow.v1.ReplayRequest\x1a\x19.winnow.v1.ReplayResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -71,42 +71,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEARCHITEMSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_REPLAYREQUEST'].fields_by_name['recommendation_id']._loaded_options = None
   _globals['_REPLAYREQUEST'].fields_by_name['recommendation_id']._serialized_options = b'\272H\007r\005 \001(\200\001'
+  _globals['_INFLUENCEMETHOD']._serialized_start=2768
+  _globals['_INFLUENCEMETHOD']._serialized_end=2886
   _globals['_RECOMMENDREQUEST']._serialized_start=232
-  _globals['_RECOMMENDREQUEST']._serialized_end=608
-  _globals['_SESSION']._serialized_start=610
-  _globals['_SESSION']._serialized_end=694
-  _globals['_RECOMMENDRESPONSE']._serialized_start=697
-  _globals['_RECOMMENDRESPONSE']._serialized_end=854
-  _globals['_RECOMMENDEDITEM']._serialized_start=857
-  _globals['_RECOMMENDEDITEM']._serialized_end=1009
-  _globals['_ITEMSOURCE']._serialized_start=1011
-  _globals['_ITEMSOURCE']._serialized_end=1068
-  _globals['_EXPLANATION']._serialized_start=1071
-  _globals['_EXPLANATION']._serialized_end=1292
-  _globals['_ACTIONCONTRIBUTION']._serialized_start=1295
-  _globals['_ACTIONCONTRIBUTION']._serialized_end=1486
-  _globals['_LOGITPART']._serialized_start=1488
-  _globals['_LOGITPART']._serialized_end=1528
-  _globals['_ADJUSTMENT']._serialized_start=1530
-  _globals['_ADJUSTMENT']._serialized_end=1572
-  _globals['_INFLUENTIALITEM']._serialized_start=1574
-  _globals['_INFLUENTIALITEM']._serialized_end=1645
-  _globals['_SIMILARITEMSREQUEST']._serialized_start=1648
-  _globals['_SIMILARITEMSREQUEST']._serialized_end=1780
-  _globals['_SIMILARITEMSRESPONSE']._serialized_start=1782
-  _globals['_SIMILARITEMSRESPONSE']._serialized_end=1890
-  _globals['_TRENDINGITEMSREQUEST']._serialized_start=1892
-  _globals['_TRENDINGITEMSREQUEST']._serialized_end=2014
-  _globals['_TRENDINGITEMSRESPONSE']._serialized_start=2016
-  _globals['_TRENDINGITEMSRESPONSE']._serialized_end=2125
-  _globals['_SEARCHITEMSREQUEST']._serialized_start=2128
-  _globals['_SEARCHITEMSREQUEST']._serialized_end=2274
-  _globals['_SEARCHITEMSRESPONSE']._serialized_start=2276
-  _globals['_SEARCHITEMSRESPONSE']._serialized_end=2383
-  _globals['_REPLAYREQUEST']._serialized_start=2385
-  _globals['_REPLAYREQUEST']._serialized_end=2439
-  _globals['_REPLAYRESPONSE']._serialized_start=2442
-  _globals['_REPLAYRESPONSE']._serialized_end=2692
-  _globals['_RECOMMENDATIONSERVICE']._serialized_start=2695
-  _globals['_RECOMMENDATIONSERVICE']._serialized_end=3096
+  _globals['_RECOMMENDREQUEST']._serialized_end=628
+  _globals['_SESSION']._serialized_start=630
+  _globals['_SESSION']._serialized_end=714
+  _globals['_RECOMMENDRESPONSE']._serialized_start=717
+  _globals['_RECOMMENDRESPONSE']._serialized_end=874
+  _globals['_RECOMMENDEDITEM']._serialized_start=877
+  _globals['_RECOMMENDEDITEM']._serialized_end=1029
+  _globals['_ITEMSOURCE']._serialized_start=1031
+  _globals['_ITEMSOURCE']._serialized_end=1088
+  _globals['_EXPLANATION']._serialized_start=1091
+  _globals['_EXPLANATION']._serialized_end=1366
+  _globals['_ACTIONCONTRIBUTION']._serialized_start=1369
+  _globals['_ACTIONCONTRIBUTION']._serialized_end=1560
+  _globals['_LOGITPART']._serialized_start=1562
+  _globals['_LOGITPART']._serialized_end=1602
+  _globals['_ADJUSTMENT']._serialized_start=1604
+  _globals['_ADJUSTMENT']._serialized_end=1646
+  _globals['_INFLUENTIALITEM']._serialized_start=1648
+  _globals['_INFLUENTIALITEM']._serialized_end=1719
+  _globals['_SIMILARITEMSREQUEST']._serialized_start=1722
+  _globals['_SIMILARITEMSREQUEST']._serialized_end=1854
+  _globals['_SIMILARITEMSRESPONSE']._serialized_start=1856
+  _globals['_SIMILARITEMSRESPONSE']._serialized_end=1964
+  _globals['_TRENDINGITEMSREQUEST']._serialized_start=1966
+  _globals['_TRENDINGITEMSREQUEST']._serialized_end=2088
+  _globals['_TRENDINGITEMSRESPONSE']._serialized_start=2090
+  _globals['_TRENDINGITEMSRESPONSE']._serialized_end=2199
+  _globals['_SEARCHITEMSREQUEST']._serialized_start=2202
+  _globals['_SEARCHITEMSREQUEST']._serialized_end=2348
+  _globals['_SEARCHITEMSRESPONSE']._serialized_start=2350
+  _globals['_SEARCHITEMSRESPONSE']._serialized_end=2457
+  _globals['_REPLAYREQUEST']._serialized_start=2459
+  _globals['_REPLAYREQUEST']._serialized_end=2513
+  _globals['_REPLAYRESPONSE']._serialized_start=2516
+  _globals['_REPLAYRESPONSE']._serialized_end=2766
+  _globals['_RECOMMENDATIONSERVICE']._serialized_start=2889
+  _globals['_RECOMMENDATIONSERVICE']._serialized_end=3290
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from winnow.v1 import candidate_generation_service_pb2 as _candidate_generation_service_pb2
 from winnow.v1 import event_pb2 as _event_pb2
 from winnow.v1 import header_pb2 as _header_pb2
@@ -22,6 +23,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _InfluenceMethod:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _InfluenceMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_InfluenceMethod.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    INFLUENCE_METHOD_UNSPECIFIED: _InfluenceMethod.ValueType  # 0
+    """Nothing of the history speaks for the entry, or nobody looked."""
+    INFLUENCE_METHOD_LEAVE_ONE_OUT: _InfluenceMethod.ValueType  # 1
+    """Exact: the ranker scored the entry again without each of the latest 32 events; `influence` is the difference."""
+    INFLUENCE_METHOD_LIKENESS: _InfluenceMethod.ValueType  # 2
+    """The ranker could not be asked: creator, categories and tags that the items share, the latest events louder."""
+
+class InfluenceMethod(_InfluenceMethod, metaclass=_InfluenceMethodEnumTypeWrapper):
+    """InfluenceMethod is a way to find out which events speak for an entry. May grow."""
+
+INFLUENCE_METHOD_UNSPECIFIED: InfluenceMethod.ValueType  # 0
+"""Nothing of the history speaks for the entry, or nobody looked."""
+INFLUENCE_METHOD_LEAVE_ONE_OUT: InfluenceMethod.ValueType  # 1
+"""Exact: the ranker scored the entry again without each of the latest 32 events; `influence` is the difference."""
+INFLUENCE_METHOD_LIKENESS: InfluenceMethod.ValueType  # 2
+"""The ranker could not be asked: creator, categories and tags that the items share, the latest events louder."""
+Global___InfluenceMethod: _TypeAlias = InfluenceMethod  # noqa: Y015
 
 @_typing.final
 class RecommendRequest(_message.Message):
@@ -39,6 +64,7 @@ class RecommendRequest(_message.Message):
     CANDIDATE_ITEM_IDS_FIELD_NUMBER: _builtins.int
     EXPLAIN_FIELD_NUMBER: _builtins.int
     MIN_WATERMARK_FIELD_NUMBER: _builtins.int
+    FUNNEL_IDS_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """A user by the client's id."""
     surface: _builtins.str
@@ -51,6 +77,8 @@ class RecommendRequest(_message.Message):
     """true: with an explanation for each entry."""
     min_watermark: _builtins.str
     """The answer must include this log position, or say in `degraded` that it is stale. Empty: whatever is there."""
+    funnel_ids: _builtins.bool
+    """Also name the items behind each count of the header's `stage_counts`. Default: counts only."""
     @_builtins.property
     def session(self) -> Global___Session:
         """An anonymous session with its events inline: nothing is stored about it but the slate."""
@@ -80,10 +108,11 @@ class RecommendRequest(_message.Message):
         candidate_item_ids: _abc.Iterable[_builtins.str] | None = ...,
         explain: _builtins.bool = ...,
         min_watermark: _builtins.str = ...,
+        funnel_ids: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "filter", b"filter", "session", b"session", "subject", b"subject", "user_id", b"user_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_item_ids", b"candidate_item_ids", "context", b"context", "explain", b"explain", "filter", b"filter", "min_watermark", b"min_watermark", "page_size", b"page_size", "page_token", b"page_token", "session", b"session", "subject", b"subject", "surface", b"surface", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_item_ids", b"candidate_item_ids", "context", b"context", "explain", b"explain", "filter", b"filter", "funnel_ids", b"funnel_ids", "min_watermark", b"min_watermark", "page_size", b"page_size", "page_token", b"page_token", "session", b"session", "subject", b"subject", "surface", b"surface", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["user_id", "session"]  # noqa: Y015
     _WhichOneofArgType_subject: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
@@ -240,21 +269,24 @@ class Explanation(_message.Message):
     ADJUSTMENTS_FIELD_NUMBER: _builtins.int
     EXPECTED_RATING_FIELD_NUMBER: _builtins.int
     BECAUSE_OF_FIELD_NUMBER: _builtins.int
+    INFLUENCE_METHOD_FIELD_NUMBER: _builtins.int
     sentence: _builtins.str
     """One short sentence for a person, e.g. "because you liked Heat (1995)"."""
     expected_rating: _builtins.float
     """Expected rating; unset when the bundle saw none."""
+    influence_method: Global___InfluenceMethod.ValueType
+    """How `because_of` was found."""
     @_builtins.property
     def actions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ActionContribution]:
         """Probability and weight of each action: their products sum up to the score before the adjustments."""
 
     @_builtins.property
     def adjustments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Adjustment]:
-        """Rules and multipliers after that, in order."""
+        """Rules and multipliers after that, in order: score = (sum of probability * weight) * product of the factors."""
 
     @_builtins.property
     def because_of(self) -> _containers.RepeatedCompositeFieldContainer[Global___InfluentialItem]:
-        """Items of the user's history that speak most for the entry, strongest first."""
+        """Events of the user's history that speak most for the entry, strongest first; see `influence_method`."""
 
     def __init__(
         self,
@@ -264,10 +296,11 @@ class Explanation(_message.Message):
         adjustments: _abc.Iterable[Global___Adjustment] | None = ...,
         expected_rating: _builtins.float | None = ...,
         because_of: _abc.Iterable[Global___InfluentialItem] | None = ...,
+        influence_method: Global___InfluenceMethod.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_rating", b"_expected_rating", "expected_rating", b"expected_rating"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_rating", b"_expected_rating", "actions", b"actions", "adjustments", b"adjustments", "because_of", b"because_of", "expected_rating", b"expected_rating", "sentence", b"sentence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_rating", b"_expected_rating", "actions", b"actions", "adjustments", b"adjustments", "because_of", b"because_of", "expected_rating", b"expected_rating", "influence_method", b"influence_method", "sentence", b"sentence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_rating: _TypeAlias = _typing.Literal["expected_rating"]  # noqa: Y015
     _WhichOneofArgType__expected_rating: _TypeAlias = _typing.Literal["_expected_rating", b"_expected_rating"]  # noqa: Y015
@@ -356,7 +389,7 @@ class Adjustment(_message.Message):
     rule: _builtins.str
     """Name of the rule, kebab-case, e.g. "diversity"."""
     factor: _builtins.float
-    """The score was multiplied by this."""
+    """The score was multiplied by this; 1 where the rule moved the entry and left its score ("pin:…", "exploration")."""
     def __init__(
         self,
         *,
@@ -385,7 +418,9 @@ class InfluentialItem(_message.Message):
     event_id: _builtins.str
     """The event that stands behind it."""
     influence: _builtins.float
-    """How much it counts; comparable within the entry only."""
+    """How much it counts: by leave-one-out, what the score would lose without the event (the factors of the adjustments
+    as they are); by likeness, a number that is comparable within the entry only.
+    """
     def __init__(
         self,
         *,

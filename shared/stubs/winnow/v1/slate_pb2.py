@@ -29,7 +29,7 @@ from winnow.v1 import header_pb2 as winnow_dot_v1_dot_header__pb2
 from winnow.v1 import item_pb2 as winnow_dot_v1_dot_item__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15winnow/v1/slate.proto\x12\twinnow.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19winnow/v1/candidate.proto\x1a\x15winnow/v1/event.proto\x1a\x16winnow/v1/header.proto\x1a\x14winnow/v1/item.proto\"\xc0\x04\n\x0bServedSlate\x12\x19\n\x11recommendation_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x0f\n\x07surface\x18\x04 \x01(\t\x12/\n\x0bserved_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06header\x18\x06 \x01(\x0b\x32\x19.winnow.v1.ResponseHeader\x12\x0c\n\x04seed\x18\x07 \x01(\x04\x12*\n\x07history\x18\x08 \x01(\x0b\x32\x19.winnow.v1.HistoryColumns\x12\x1d\n\x04user\x18\t \x01(\x0b\x32\x0f.winnow.v1.User\x12*\n\x07\x63ontext\x18\n \x01(\x0b\x32\x19.winnow.v1.RequestContext\x12/\n\ncandidates\x18\x0b \x01(\x0b\x32\x1b.winnow.v1.CandidateColumns\x12&\n\x07sources\x18\x0c \x03(\x0b\x32\x15.winnow.v1.SourceHits\x12\x0f\n\x07\x61\x63tions\x18\r \x03(\x05\x12\x15\n\rprobabilities\x18\x0e \x03(\x02\x12\x0e\n\x06values\x18\x0f \x03(\x01\x12\x12\n\nshown_rows\x18\x10 \x03(\x05\x12\x14\n\x0cpropensities\x18\x11 \x03(\x02\x12\x14\n\x0creserve_rows\x18\x12 \x03(\x05\x12\x16\n\x0e\x66irst_position\x18\x13 \x01(\x05\x12\x16\n\x0e\x61\x63tion_weights\x18\x14 \x03(\x02\"\x84\x01\n\x0eRequestContext\x12\x0e\n\x06locale\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\nattributes\x18\x04 \x03(\x0b\x32\x14.winnow.v1.Attributeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15winnow/v1/slate.proto\x12\twinnow.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19winnow/v1/candidate.proto\x1a\x15winnow/v1/event.proto\x1a\x16winnow/v1/header.proto\x1a\x14winnow/v1/item.proto\"\xa8\x05\n\x0bServedSlate\x12\x19\n\x11recommendation_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x0f\n\x07surface\x18\x04 \x01(\t\x12/\n\x0bserved_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06header\x18\x06 \x01(\x0b\x32\x19.winnow.v1.ResponseHeader\x12\x0c\n\x04seed\x18\x07 \x01(\x04\x12*\n\x07history\x18\x08 \x01(\x0b\x32\x19.winnow.v1.HistoryColumns\x12\x1d\n\x04user\x18\t \x01(\x0b\x32\x0f.winnow.v1.User\x12*\n\x07\x63ontext\x18\n \x01(\x0b\x32\x19.winnow.v1.RequestContext\x12/\n\ncandidates\x18\x0b \x01(\x0b\x32\x1b.winnow.v1.CandidateColumns\x12&\n\x07sources\x18\x0c \x03(\x0b\x32\x15.winnow.v1.SourceHits\x12\x0f\n\x07\x61\x63tions\x18\r \x03(\x05\x12\x15\n\rprobabilities\x18\x0e \x03(\x02\x12\x0e\n\x06values\x18\x0f \x03(\x01\x12\x12\n\nshown_rows\x18\x10 \x03(\x05\x12\x14\n\x0cpropensities\x18\x11 \x03(\x02\x12\x14\n\x0creserve_rows\x18\x12 \x03(\x05\x12\x16\n\x0e\x66irst_position\x18\x13 \x01(\x05\x12\x16\n\x0e\x61\x63tion_weights\x18\x14 \x03(\x02\x12\'\n\x06labels\x18\x15 \x01(\x0b\x32\x17.winnow.v1.LabelColumns\x12\x30\n\x08\x65vidence\x18\x16 \x01(\x0b\x32\x1e.winnow.v1.ExplorationEvidence\x12\x0b\n\x03\x61rm\x18\x17 \x01(\t\";\n\x0cLabelColumns\x12\r\n\x05names\x18\x01 \x03(\t\x12\x0e\n\x06\x63ounts\x18\x02 \x03(\x05\x12\x0c\n\x04rows\x18\x03 \x03(\x05\"I\n\x13\x45xplorationEvidence\x12\x0c\n\x04rows\x18\x01 \x03(\x05\x12\x11\n\texposures\x18\x02 \x03(\x02\x12\x11\n\tsuccesses\x18\x03 \x03(\x02\"\x84\x01\n\x0eRequestContext\x12\x0e\n\x06locale\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\nattributes\x18\x04 \x03(\x0b\x32\x14.winnow.v1.Attributeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,7 +37,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'winnow.v1.slate_pb2', _glob
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SERVEDSLATE']._serialized_start=166
-  _globals['_SERVEDSLATE']._serialized_end=742
-  _globals['_REQUESTCONTEXT']._serialized_start=745
-  _globals['_REQUESTCONTEXT']._serialized_end=877
+  _globals['_SERVEDSLATE']._serialized_end=846
+  _globals['_LABELCOLUMNS']._serialized_start=848
+  _globals['_LABELCOLUMNS']._serialized_end=907
+  _globals['_EXPLORATIONEVIDENCE']._serialized_start=909
+  _globals['_EXPLORATIONEVIDENCE']._serialized_end=982
+  _globals['_REQUESTCONTEXT']._serialized_start=985
+  _globals['_REQUESTCONTEXT']._serialized_end=1117
 # @@protoc_insertion_point(module_scope)

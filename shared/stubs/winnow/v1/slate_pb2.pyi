@@ -51,6 +51,9 @@ class ServedSlate(_message.Message):
     RESERVE_ROWS_FIELD_NUMBER: _builtins.int
     FIRST_POSITION_FIELD_NUMBER: _builtins.int
     ACTION_WEIGHTS_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    ARM_FIELD_NUMBER: _builtins.int
     recommendation_id: _builtins.str
     """Id of the answer; events that follow carry it back."""
     user_id: _builtins.str
@@ -63,6 +66,8 @@ class ServedSlate(_message.Message):
     """Seed of every random choice in this answer."""
     first_position: _builtins.int
     """Position of the first shown entry: 0 on the first page."""
+    arm: _builtins.str
+    """Arm of the surface's experiment that shaped the slate. Empty: there was none."""
     @_builtins.property
     def served_time(self) -> _timestamp_pb2.Timestamp:
         """When the request was answered."""
@@ -109,7 +114,9 @@ class ServedSlate(_message.Message):
 
     @_builtins.property
     def propensities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Probability with which each shown position got its item; 1 where nothing was left to chance."""
+        """Probability with which each shown position got its item, given the entries above it; 1 where nothing was left to
+        chance. Their product is the probability of the page.
+        """
 
     @_builtins.property
     def reserve_rows(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -118,6 +125,14 @@ class ServedSlate(_message.Message):
     @_builtins.property
     def action_weights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Weights of the actions that turned probabilities into values, in the order of `actions`."""
+
+    @_builtins.property
+    def labels(self) -> Global___LabelColumns:
+        """What the surface's rules went by beyond creator and first category. Unset: no rule needed it."""
+
+    @_builtins.property
+    def evidence(self) -> Global___ExplorationEvidence:
+        """What was known of the candidates that chance could choose from. Unset: nothing was left to chance."""
 
     def __init__(
         self,
@@ -142,14 +157,89 @@ class ServedSlate(_message.Message):
         reserve_rows: _abc.Iterable[_builtins.int] | None = ...,
         first_position: _builtins.int = ...,
         action_weights: _abc.Iterable[_builtins.float] | None = ...,
+        labels: Global___LabelColumns | None = ...,
+        evidence: Global___ExplorationEvidence | None = ...,
+        arm: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "context", b"context", "header", b"header", "history", b"history", "served_time", b"served_time", "user", b"user"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "context", b"context", "evidence", b"evidence", "header", b"header", "history", b"history", "labels", b"labels", "served_time", b"served_time", "user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_weights", b"action_weights", "actions", b"actions", "candidates", b"candidates", "context", b"context", "first_position", b"first_position", "header", b"header", "history", b"history", "probabilities", b"probabilities", "propensities", b"propensities", "recommendation_id", b"recommendation_id", "reserve_rows", b"reserve_rows", "seed", b"seed", "served_time", b"served_time", "session_id", b"session_id", "shown_rows", b"shown_rows", "sources", b"sources", "surface", b"surface", "user", b"user", "user_id", b"user_id", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_weights", b"action_weights", "actions", b"actions", "arm", b"arm", "candidates", b"candidates", "context", b"context", "evidence", b"evidence", "first_position", b"first_position", "header", b"header", "history", b"history", "labels", b"labels", "probabilities", b"probabilities", "propensities", b"propensities", "recommendation_id", b"recommendation_id", "reserve_rows", b"reserve_rows", "seed", b"seed", "served_time", b"served_time", "session_id", b"session_id", "shown_rows", b"shown_rows", "sources", b"sources", "surface", b"surface", "user", b"user", "user_id", b"user_id", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ServedSlate: _TypeAlias = ServedSlate  # noqa: Y015
+
+@_typing.final
+class LabelColumns(_message.Message):
+    """LabelColumns says which candidates carry which label. Label i has the next `counts[i]` entries of `rows`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMES_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"category:…", "tag:…", "attribute:NAME=VALUE", or "rule:NAME" of a business rule that matched."""
+
+    @_builtins.property
+    def counts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Candidates of each label; at least 1."""
+
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Rows of the slate's candidates, label after label."""
+
+    def __init__(
+        self,
+        *,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+        counts: _abc.Iterable[_builtins.int] | None = ...,
+        rows: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "names", b"names", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LabelColumns: _TypeAlias = LabelColumns  # noqa: Y015
+
+@_typing.final
+class ExplorationEvidence(_message.Message):
+    """ExplorationEvidence is what was known of the under-exposed candidates when the slate was made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    EXPOSURES_FIELD_NUMBER: _builtins.int
+    SUCCESSES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Rows of the slate's candidates, ascending."""
+
+    @_builtins.property
+    def exposures(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Decayed count of earlier slates that showed each of them."""
+
+    @_builtins.property
+    def successes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Decayed count of consuming events of each of them."""
+
+    def __init__(
+        self,
+        *,
+        rows: _abc.Iterable[_builtins.int] | None = ...,
+        exposures: _abc.Iterable[_builtins.float] | None = ...,
+        successes: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exposures", b"exposures", "rows", b"rows", "successes", b"successes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplorationEvidence: _TypeAlias = ExplorationEvidence  # noqa: Y015
 
 @_typing.final
 class RequestContext(_message.Message):
