@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from shared.domain.conditions import available
-from shared.domain.event_log import LogBatch
+from shared.domain.event_log import LogBatch, LogRecord
 from shared.domain.events import EventType
 from shared.domain.history import History
 from shared.domain.items import Item
@@ -244,11 +244,16 @@ class FakeRanking(Outage):
 
 @dataclass
 class FakeFeedback(Outage):
-    """Served slates in a list."""
+    """Served slates in a list; whoever reads the log gets them all at once.
+
+    Attributes:
+        read_back: set when a reader has got everything.
+    """
 
     slates: list[ServedSlate] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
     recorded: asyncio.Event = field(default_factory=asyncio.Event)
+    read_back: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def record_slates(self, slates: Sequence[ServedSlate]) -> Watermark:
         """Append those that are not there yet."""
@@ -266,6 +271,11 @@ class FakeFeedback(Outage):
         return next((slate for slate in found if not slate.first_position), None)
 
     async def tail(self, after: Watermark, *, follow: bool, batch_size: int = 500) -> AsyncIterator[LogBatch]:
-        """Nothing but slates is kept here, so there is nothing to follow."""
+        """Every slate, once."""
         await self.answer()
-        yield LogBatch((), after, after)
+        head = Watermark.of(len(self.slates))
+        records = (
+            LogRecord(Watermark.of(row + 1), slate.served_ms, "", slate) for row, slate in enumerate(self.slates)
+        )
+        yield LogBatch(tuple(records), head, head)
+        self.read_back.set()

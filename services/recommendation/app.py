@@ -6,6 +6,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -14,6 +15,7 @@ from winnow.v1.recommendation_service_pb2_grpc import add_RecommendationServiceS
 
 from services.recommendation.answering import PageWriter
 from services.recommendation.dependencies import Dependencies
+from services.recommendation.exposures import Exposures
 from services.recommendation.filters import id_filters, item_filters
 from services.recommendation.hydration import ItemHydration, ViewerHydration
 from services.recommendation.identity import RecommendationIds
@@ -28,11 +30,12 @@ from services.recommendation.recording import SlateRecorder
 from services.recommendation.refreshing import refresh
 from services.recommendation.replay import Replays
 from services.recommendation.reserve import Reserve
+from services.recommendation.selecting import Selecting
 from services.recommendation.servicer import MonitoringServicer, RecommendationServicer
 from services.recommendation.settings import RecommendationSettings
 from services.recommendation.sources import MemorySource, PopularSource, RetrievalSource
 from services.recommendation.status import StatusPage
-from services.recommendation.surfaces import PACKAGED, SurfaceError, Surfaces, load_surfaces
+from services.recommendation.surfaces import PACKAGED, SurfaceError, Surfaces, follow, load_surfaces
 from shared.domain.services import CandidateGeneration, Features, Feedback, Ranking
 from shared.kernel.background import Supervised
 from shared.kernel.clock import Clock
@@ -73,11 +76,15 @@ async def open_recommendation(
     surfaces, memory = _surfaces(settings), Memory(settings.memory_items)
     ports = Dependencies.of(feedback, features, candidates, ranking)
     recorder = SlateRecorder(feedback, settings.waiting_slates)
-    recommender = _recommender(_Parts(settings, clock, ports, surfaces, memory, recorder))
+    exposures = Exposures(clock, settings.memory_items)
+    recommender = _recommender(_Parts(settings, clock, ports, surfaces, memory, recorder, exposures))
     readiness = Readiness()
     async with Supervised() as tasks:
         tasks.start("slates", recorder.run)
         tasks.start("popular items", lambda: refresh(ports.features, memory, settings.popular_refresh_seconds))
+        tasks.start("surfaces", lambda: follow(surfaces, _folder(settings), settings.surfaces_poll_seconds))
+        if surfaces.exploring:
+            tasks.start("exposures", lambda: exposures.recover(feedback, features))
         readiness.set(True)
         yield RecommendationApp(_hosted(recommender, settings, clock, readiness), recommender)
     await recorder.close(settings.close_seconds)
@@ -91,12 +98,13 @@ class _Parts:
     surfaces: Surfaces
     memory: Memory
     recorder: SlateRecorder
+    exposures: Exposures
 
 
 def _recommender(parts: _Parts) -> Recommender:
     settings, clock, ports, surfaces = parts.settings, parts.clock, parts.ports, parts.surfaces
     stages = _stages(parts)
-    pipeline = Pipeline(stages, surfaces)
+    pipeline = Pipeline(stages)
     tokens = PageTokens(_secret(settings), clock, settings.page_life_seconds * 1000)
     reserve = Reserve(clock, settings.reserve_slates, settings.page_life_seconds * 1000)
     checks = LateChecks(stages.viewers, stages.items, stages.id_filters, stages.item_filters)
@@ -110,33 +118,39 @@ def _recommender(parts: _Parts) -> Recommender:
         writer=PageWriter(ports.features, parts.memory),
         reserve=reserve,
         recorder=parts.recorder,
-        lookups=Lookups(ports, parts.memory, pipeline, surfaces),
+        exposures=parts.exposures,
+        lookups=Lookups(ports, parts.memory, pipeline),
         replays=Replays(ports, parts.recorder, stages.ranking, surfaces),
         page=StatusPage(ports, parts.recorder, surfaces, clock, clock()),
     )
 
 
 def _stages(parts: _Parts) -> Stages:
-    ports, surfaces, memory = parts.ports, parts.surfaces, parts.memory
+    ports, memory = parts.ports, parts.memory
     return Stages(
         viewers=ViewerHydration(ports.features),
         sources=(
-            RetrievalSource(ports.candidates, surfaces, memory),
+            RetrievalSource(ports.candidates, memory),
             PopularSource(ports.features, memory),
             MemorySource(memory),
         ),
-        id_filters=id_filters(surfaces),
+        id_filters=id_filters(),
         items=ItemHydration(ports.features, memory),
         item_filters=item_filters(),
         ranking=RankingStage(ports.ranking, ports.features),
+        selecting=Selecting(parts.exposures),
     )
 
 
 def _surfaces(settings: RecommendationSettings) -> Surfaces:
     try:
-        return load_surfaces(settings.surfaces_dir or PACKAGED)
+        return load_surfaces(_folder(settings))
     except SurfaceError as error:
         raise ConfigError(f"{error}; correct the file, or set WINNOW_RECOMMENDATION_SURFACES_DIR") from error
+
+
+def _folder(settings: RecommendationSettings) -> Path:
+    return settings.surfaces_dir or PACKAGED
 
 
 def _secret(settings: RecommendationSettings) -> bytes:

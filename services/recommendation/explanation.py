@@ -47,6 +47,8 @@ _SENTENCES = {
     "popular": "because many people choose it",
     "fresh": "because it is new",
     "caller": "because you asked to have it ranked",
+    "pinned": "because it is put here for everybody",
+    "underexposed": "because it is new and few have seen it",
 }
 
 
@@ -66,7 +68,7 @@ def explained(
         yield Explanation(
             sentence=sentence(entry, because_of, slate.served.history, items),
             actions=_actions(slate, row),
-            adjustments=tuple((rule, float(factors[row])) for rule, factors in slate.adjustments if factors[row] != 1),
+            adjustments=_adjustments(slate, row),
             expected_rating=_rating(slate, row),
             because_of=because_of,
         )
@@ -120,6 +122,12 @@ def sentence(entry: Entry, because_of: Sequence[Influence], history: History, it
         return f"because you {_VERBS[EventType(int(history.event_types[place]))]} {title}"
     best = min(entry.sources, key=lambda source: source.rank, default=None)
     return _SENTENCES.get(best.source if best else "", "because it fits what is known of you")
+
+
+def _adjustments(slate: RankedSlate, row: int) -> tuple[tuple[str, float], ...]:
+    """Every rule that changed the entry's value, and with a factor of 1 those that put it elsewhere."""
+    factors = [(rule, float(each[row])) for rule, each in slate.adjustments if each[row] != 1]
+    return (*factors, *((rule, 1.0) for rule, rows in slate.moves if row in rows))
 
 
 def _actions(slate: RankedSlate, row: int) -> tuple[ActionContribution, ...]:

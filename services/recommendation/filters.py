@@ -9,6 +9,7 @@
 | catalogue | what the catalogue does not hold: deleted, or (but for the caller's own) unknown      |
 | available | items outside their availability window at the moment of the request                 |
 | wanted    | items outside the request's categories and attribute conditions                      |
+| blocked   | what a rule of the surface blocks                                                     |
 
 The first four need ids alone and run before the items are read.
 """
@@ -17,10 +18,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from services.recommendation.business_rules import Deed, working
 from services.recommendation.queries import Query
 from services.recommendation.slate import Pool, Viewer
 from services.recommendation.stages import Filter, Split
-from services.recommendation.surfaces import Surfaces
 from shared.domain.conditions import ItemFilter, available
 from shared.domain.user_state import ItemState, ItemStatus
 
@@ -81,7 +82,23 @@ class WantedFilter:
         return Split.by(keep, len(pool))
 
 
-def id_filters(surfaces: Surfaces) -> tuple[Filter, ...]:
+class BlockedFilter:
+    """Removes what the surface's rules block. Where the catalogue could not be read, only blocked ids are known."""
+
+    name = "blocked"
+
+    def split(self, query: Query, _viewer: Viewer, pool: Pool) -> Split:
+        """Keeps what no rule blocks."""
+        rules = working(query.configuration.surface.rules, query.time_ms, Deed.BLOCK)
+        if not rules:
+            return Split.nothing_removed(len(pool))
+        states = pool.states or (None,) * len(pool)
+        items = (state.item if state is not None else None for state in states)
+        pairs = zip(pool.item_ids, items, strict=True)
+        return Split.by((not any(rule.names(*pair) for rule in rules) for pair in pairs), len(pool))
+
+
+def id_filters() -> tuple[Filter, ...]:
     """The filters that need no items, in order."""
     return (
         IdFilter("consumed", lambda _query, viewer: viewer.consumed),
@@ -89,14 +106,14 @@ def id_filters(surfaces: Surfaces) -> tuple[Filter, ...]:
         IdFilter("excluded", lambda query, _viewer: query.filter.exclude_item_ids),
         IdFilter(
             "served",
-            lambda query, viewer: frozenset(viewer.served[: surfaces.named(query.surface).exclude_latest_served]),
+            lambda query, viewer: frozenset(viewer.served[: query.configuration.surface.exclude_latest_served]),
         ),
     )
 
 
 def item_filters() -> tuple[Filter, ...]:
     """The filters that need the items, in order."""
-    return (CatalogueFilter(), AvailabilityFilter(), WantedFilter())
+    return (CatalogueFilter(), AvailabilityFilter(), WantedFilter(), BlockedFilter())
 
 
 def _content_allows(state: ItemState | None, time_ms: int) -> bool:

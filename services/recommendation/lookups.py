@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 
 from services.recommendation import selection
 from services.recommendation.dependencies import Dependencies
+from services.recommendation.labels import labels_of
 from services.recommendation.memory import Memory
 from services.recommendation.pipeline import HYDRATE_SHARE, RETRIEVE_SHARE, Pipeline
 from services.recommendation.queries import Entry, ItemSource, Listing, Query
 from services.recommendation.slate import Pool, Viewer
 from services.recommendation.sources import LONGEST_LIST, interleaved, retrieved
 from services.recommendation.stages import Journey, Lost, Rung, Split
-from services.recommendation.surfaces import Surfaces
 from shared.domain.history import History
 from shared.domain.retrieval import RetrievalRequest
 from shared.domain.user_state import ItemState, TopItems, TopOrder
@@ -38,7 +38,6 @@ class Lookups:
     ports: Dependencies
     memory: Memory
     pipeline: Pipeline
-    surfaces: Surfaces
 
     async def similar(self, query: Query, item_ids: Sequence[str]) -> Listing:
         """Items like the given ones, best first, never these themselves."""
@@ -122,20 +121,21 @@ class Lookups:
             Entry(item_id, scores[item_id], place, _sources(allowed, place))
             for place, item_id in enumerate(allowed.item_ids[: query.page_size])
         )
-        return Listing(journey.provenance(self.surfaces.version, query.request_id), entries)
+        return Listing(journey.provenance(query.configuration.version, query.request_id), entries)
 
     async def _personal(self, query: Query, pool: Pool, journey: Journey) -> Listing:
         """The matches as the ranker orders them for the user; what was consumed may be searched for."""
         viewer = replace(await self.pipeline.hydrated(query, journey), consumed=frozenset(), served=())
         allowed = await self._allowed(query, viewer, pool, journey)
-        surface = self.surfaces.named(query.surface)
+        surface = query.configuration.surface
         ranked = await self.pipeline.scored(query, viewer, allowed, surface, journey)
-        order = selection.order(ranked.candidates, ranked.scores, surface, query.page_size)
+        labels = labels_of(allowed, surface, query.time_ms)
+        order = selection.order(ranked.candidates, ranked.scores, surface, query.page_size, labels)
         entries = tuple(
             Entry(allowed.item_ids[row], float(order.values[row]), place, _sources(allowed, row))
             for place, row in enumerate(order.rows[: query.page_size].tolist())
         )
-        return Listing(journey.provenance(self.surfaces.version, query.request_id), entries)
+        return Listing(journey.provenance(query.configuration.version, query.request_id), entries)
 
     async def _allowed(self, query: Query, viewer: Viewer, pool: Pool, journey: Journey) -> Pool:
         permitted = self.pipeline.permitted(query, viewer, pool, journey)

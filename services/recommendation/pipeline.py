@@ -6,7 +6,7 @@
                     │ filter     what ids alone forbid, then what items forbid  filters.py    │
                     │ items      one batched read of all candidates             hydration.py  │ ── feature
                     │ rank       as many as the time allows, by the Transformer ranking.py    │ ── ranking
-                    │ select     value a surface, diversity, caps               selection.py  │
+                    │ select     rules, diversity, caps, chance                 selecting.py  │
                     └────────────────────────────────────────────────────────────────────────┘
     ranked slate ─▶ pages, explanations (answering.py) ─▶ answer ─▶ the log (recording.py)
 
@@ -25,17 +25,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.recommendation import selection
 from services.recommendation.hydration import ItemHydration, ViewerHydration
 from services.recommendation.identity import seed_of
 from services.recommendation.queries import Query
 from services.recommendation.ranked_slate import RankedSlate
 from services.recommendation.ranker_inputs import candidate_columns
 from services.recommendation.ranking import Ranked, RankingStage, ranking_request
-from services.recommendation.slate import Order, Pool, Scores, Viewer
-from services.recommendation.sources import sources_of
+from services.recommendation.selecting import Selected, Selecting
+from services.recommendation.slate import Pool, Rows, Scores, Viewer
+from services.recommendation.sources import PINNED, pinned_items, sources_of
 from services.recommendation.stages import Filter, Journey, Rung, Source
-from services.recommendation.surfaces import Surface, Surfaces
+from services.recommendation.surface import Surface
 from services.recommendation.values import retrieval_scores
 from shared.domain.provenance import Provenance
 from shared.domain.slates import ServedSlate
@@ -50,6 +50,7 @@ class Stages:
 
     Attributes:
         sources: asked in order until a page can be filled; the caller's own candidates come instead of them.
+        selecting: puts what was ranked into its order.
     """
 
     viewers: ViewerHydration
@@ -58,18 +59,18 @@ class Stages:
     items: ItemHydration
     item_filters: Sequence[Filter]
     ranking: RankingStage
+    selecting: Selecting
 
 
 class Pipeline:
     """Ranks a slate. Raises nothing but what says that the query itself is wrong."""
 
-    def __init__(self, stages: Stages, surfaces: Surfaces) -> None:
+    def __init__(self, stages: Stages) -> None:
         self._stages = stages
-        self._surfaces = surfaces
 
     async def rank(self, query: Query, recommendation_id: str, served_ms: int, journey: Journey) -> RankedSlate:
         """Every stage in order."""
-        surface = self._surfaces.named(query.surface)
+        surface = query.configuration.surface
         with journey.stage("hydrate"):
             viewer = await self.hydrated(query, journey)
         with journey.stage("retrieve"):
@@ -79,8 +80,8 @@ class Pipeline:
             pool = self._cut(query, pool, surface, journey)
             ranked = await self.scored(query, viewer, pool, surface, journey)
         with journey.stage("select"):
-            order = selection.order(ranked.candidates, ranked.scores, surface, query.page_size)
-        return _slate(_Asked(query, recommendation_id, served_ms), viewer, pool, ranked, order)
+            selected = self._stages.selecting.selected(query, pool, ranked, seed_of(recommendation_id))
+        return _slate(_Asked(query, recommendation_id, served_ms), viewer, pool, ranked, selected)
 
     async def hydrated(self, query: Query, journey: Journey) -> Viewer:
         """Whom it is for."""
@@ -99,6 +100,9 @@ class Pipeline:
                 break
             found = await journey.ask(source, query, viewer, RETRIEVE_SHARE)
             pool = pool.joined(self.permitted(query, viewer, found, journey))
+        if pins := pinned_items(query):
+            journey.add(pins)
+            pool = pool.joined(self.permitted(query, viewer, pins, journey))
         return pool
 
     def permitted(self, query: Query, viewer: Viewer, pool: Pool, journey: Journey) -> Pool:
@@ -126,8 +130,9 @@ class Pipeline:
         count = self._stages.ranking.affordable(min(limit, len(pool)), query.page_size, budget_ms)
         if count < min(limit, len(pool)):
             journey.lose("rank", "shrunk", f"{count} of {len(pool)} candidates are ranked in {budget_ms:.0f} ms")
-        journey.count("cut", len(pool), len(pool) - count)
-        return pool.take(np.arange(count, dtype=np.int32))
+        kept = _best(pool, count)
+        journey.count("cut", len(pool), len(pool) - len(kept))
+        return pool.take(kept)
 
     async def scored(self, query: Query, viewer: Viewer, pool: Pool, surface: Surface, journey: Journey) -> Ranked:
         """The candidates as the ranker sees them, and what they are worth."""
@@ -156,9 +161,16 @@ class _Asked:
     served_ms: int
 
 
-def _slate(asked: _Asked, viewer: Viewer, pool: Pool, ranked: Ranked, order: Order) -> RankedSlate:
+def _best(pool: Pool, count: int) -> Rows:
+    """The first rows of the merge, and behind them what is pinned."""
+    first = np.arange(count, dtype=np.int32)
+    pins = [hits.rows for hits in pool.sources if hits.source == PINNED]
+    return np.concatenate((first, *(np.sort(rows[rows >= count]) for rows in pins)))
+
+
+def _slate(asked: _Asked, viewer: Viewer, pool: Pool, ranked: Ranked, selected: Selected) -> RankedSlate:
     """The record of the first page. Its header is set when the answer is complete."""
-    query, scores = asked.query, ranked.scores
+    query, scores, order = asked.query, ranked.scores, selected.order
     shown, reserve = order.rows[: query.page_size], order.rows[query.page_size :]
     served = ServedSlate(
         recommendation_id=asked.recommendation_id,
@@ -178,7 +190,9 @@ def _slate(asked: _Asked, viewer: Viewer, pool: Pool, ranked: Ranked, order: Ord
         probabilities=scores.probabilities,
         values=order.values,
         shown_rows=shown,
-        propensities=np.ones(len(shown), np.float32),
+        propensities=order.propensities_of(len(shown)),
         reserve_rows=reserve,
+        labels=selected.labels,
+        evidence=selected.evidence,
     )
-    return RankedSlate(served, order.adjustments, scores.ratings, scores.parts)
+    return RankedSlate(served, order.adjustments, order.moves, scores.ratings, scores.parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.recommendation.budget import Budget
+from services.recommendation.surface import UNCONFIGURED, Configuration
 from shared.domain.conditions import EVERYTHING, ItemFilter
 from shared.domain.events import Event, EventType
 from shared.domain.provenance import Provenance
@@ -32,6 +33,8 @@ class Query:
         page_token: "" asks for a new slate.
         candidate_item_ids: rank exactly these instead of retrieving; empty: retrieve.
         min_watermark: the answer's state must include this position.
+        funnel_ids: also name the items behind the counts of the header.
+        configuration: set by the front when it begins to answer.
     """
 
     budget: Budget
@@ -47,6 +50,8 @@ class Query:
     explain: bool = False
     min_watermark: Watermark = BEGINNING
     request_id: str = ""
+    funnel_ids: bool = False
+    configuration: Configuration = UNCONFIGURED
 
     @property
     def time_ms(self) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.recommendation.queries import Entry, ItemSource
-from services.recommendation.slate import Rows
+from services.recommendation.slate import Adjustment, Rows
 from shared.domain.ranking import ScoreParts
 from shared.domain.slates import ServedSlate
 
@@ -26,12 +26,14 @@ class RankedSlate:
     Attributes:
         served: the record of the first page.
         adjustments: (rule, (N,) factors by row).
+        moves: (rule, rows) that a rule put elsewhere than their values would.
         ratings: (N,) expected ratings, or length 0.
         parts: of the logits; None when the first page was not explained.
     """
 
     served: ServedSlate
-    adjustments: tuple[tuple[str, npt.NDArray[np.float64]], ...] = ()
+    adjustments: tuple[Adjustment, ...] = ()
+    moves: tuple[tuple[str, Rows], ...] = ()
     ratings: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
     parts: ScoreParts | None = None
 

@@ -9,7 +9,7 @@ from services.recommendation.queries import Query
 from services.recommendation.ranker_inputs import contents, new_item_ids
 from services.recommendation.slate import Pool, Scores, Viewer
 from services.recommendation.stages import Journey, Lost
-from services.recommendation.surfaces import Surface
+from services.recommendation.surface import Surface
 from services.recommendation.values import check_answer, retrieval_scores, weighted_scores
 from shared.domain.ranking import Candidates, RankingRequest, RankingResult
 from shared.domain.services import Features, Ranking

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from services.recommendation import telemetry
 from services.recommendation.answering import PageWriter
+from services.recommendation.exposures import Exposures
 from services.recommendation.identity import RecommendationIds
 from services.recommendation.lookups import Lookups
 from services.recommendation.next_page import NextPages
@@ -37,6 +38,7 @@ class Recommender:
     writer: PageWriter
     reserve: Reserve
     recorder: SlateRecorder
+    exposures: Exposures
     lookups: Lookups
     replays: Replays
     page: StatusPage
@@ -47,7 +49,7 @@ class Recommender:
         Raises:
             ServiceError: PAGE_TOKEN_INVALID, PAGE_TOKEN_EXPIRED.
         """
-        journey = Journey(query.budget)
+        query, journey = self._configured(query), Journey(query.budget, funnel_ids=query.funnel_ids)
         if query.page_token:
             return await self._next(query, journey)
         recommendation_id = self.ids.next()
@@ -58,15 +60,15 @@ class Recommender:
 
     async def similar(self, query: Query, item_ids: Sequence[str]) -> Listing:
         """Items like the given ones."""
-        return _observed(await self.lookups.similar(query, item_ids))
+        return _observed(await self.lookups.similar(self._configured(query), item_ids))
 
     async def trending(self, query: Query, category: str) -> Listing:
         """What is popular now."""
-        return _observed(await self.lookups.trending(query, category))
+        return _observed(await self.lookups.trending(self._configured(query), category))
 
     async def search(self, query: Query, words: str) -> Listing:
         """What matches the words."""
-        return _observed(await self.lookups.search(query, words))
+        return _observed(await self.lookups.search(self._configured(query), words))
 
     async def replay(self, query: Query, recommendation_id: str) -> ReplayReport:
         """A served slate, ranked again."""
@@ -75,6 +77,10 @@ class Recommender:
     async def status(self) -> SystemStatus:
         """One page about the running system."""
         return await self.page.read()
+
+    def _configured(self, query: Query) -> Query:
+        """The query with the configuration that it keeps to its end, whatever happens to the files."""
+        return replace(query, configuration=self.surfaces.configuration(query.surface))
 
     async def _next(self, query: Query, journey: Journey) -> Answer:
         with journey.stage("page"):
@@ -96,11 +102,12 @@ class Recommender:
         if not position:
             self.reserve.keep(slate)
         self.recorder.accept(slate.served)
+        self.exposures.count(served.shown_item_ids, served.served_ms)
         return Answer(provenance, served.recommendation_id, entries, token)
 
     def _counted(self, journey: Journey, query: Query, candidates: int) -> Provenance:
         """The answer's header, counted and measured."""
-        provenance = journey.provenance(self.surfaces.version, query.request_id)
+        provenance = journey.provenance(query.configuration.version, query.request_id)
         telemetry.observe(provenance, candidates)
         self.page.tally.answered += 1
         self.page.tally.degraded += bool(provenance.degraded)

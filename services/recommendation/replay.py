@@ -1,7 +1,8 @@
 """A served slate ranked again from its recorded inputs, and every difference in a sentence.
 
-Recorded are the history, the candidates as the ranker saw them, the weights and the seed. Bundle and diversity are
-today's; where they are others than then, that is told as the reason of a difference.
+Recorded are the history, the candidates as the ranker saw them, the weights, what the rules went by, and the seed with
+what chance went by. Bundle and configuration are today's; where they are others than then, that is told as the reason
+of a difference.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from dataclasses import dataclass, replace
 import grpc
 import numpy as np
 
-from services.recommendation import selection
 from services.recommendation.dependencies import Dependencies
 from services.recommendation.queries import Entry, Query, ReplayReport
 from services.recommendation.ranked_slate import RankedSlate, entries
 from services.recommendation.ranking import RankingStage
 from services.recommendation.recording import SlateRecorder
+from services.recommendation.selecting import reselected
 from services.recommendation.slate import Scores
 from services.recommendation.stages import Journey, Lost
 from services.recommendation.surfaces import Surfaces
@@ -58,7 +59,7 @@ class Replays:
             again = _again(served, scores, self.surfaces)
         before = entries(RankedSlate.logged(served), served.shown_rows, 0)
         after = entries(again, again.served.shown_rows, 0)
-        effects = tuple(_effects(before, after))
+        effects = (*_effects(before, after), *_chances(served, again.served))
         reasons = tuple(_reasons(served, journey, self.surfaces.version)) if effects else ()
         provenance = journey.provenance(self.surfaces.version, query.request_id)
         return ReplayReport(provenance, before, after, reasons + effects, served.served_ms)
@@ -123,9 +124,15 @@ def _recorded(served: ServedSlate) -> RankingResult:
 
 def _again(served: ServedSlate, scores: Scores, surfaces: Surfaces) -> RankedSlate:
     shown = len(served.shown_rows)
-    order = selection.order(served.candidates, scores, surfaces.named(served.surface), shown)
-    record = replace(served, values=order.values, shown_rows=order.rows[:shown], reserve_rows=order.rows[shown:])
-    return RankedSlate(record, order.adjustments)
+    order = reselected(served, scores, surfaces.named(served.surface))
+    record = replace(
+        served,
+        values=order.values,
+        shown_rows=order.rows[:shown],
+        reserve_rows=order.rows[shown:],
+        propensities=order.propensities_of(shown),
+    )
+    return RankedSlate(record, order.adjustments, order.moves)
 
 
 def _effects(before: tuple[Entry, ...], after: tuple[Entry, ...]) -> Iterator[str]:
@@ -148,6 +155,15 @@ def _moves(before: tuple[Entry, ...], after: tuple[Entry, ...]) -> Iterator[str]
             yield f"the score of {entry.item_id} was {entry.score:.6g} and is {other.score:.6g} now"
     for entry in now.values():
         yield f"{entry.item_id} stands at position {entry.position} now and was not on the page"
+
+
+def _chances(before: ServedSlate, after: ServedSlate) -> Iterator[str]:
+    """Positions whose entry has another probability now."""
+    for position, (then, now) in enumerate(
+        zip(before.propensities.tolist(), after.propensities.tolist(), strict=False)
+    ):
+        if abs(then - now) > TOLERANCE:
+            yield f"position {position} had its entry with probability {then:.6g} and has it with {now:.6g} now"
 
 
 def _reasons(served: ServedSlate, journey: Journey, config_version: str) -> Iterator[str]:

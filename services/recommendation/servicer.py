@@ -106,6 +106,7 @@ class RecommendationServicer(RecommendationServiceServicer):
             explain=request.explain,
             min_watermark=_watermark(request.min_watermark),
             request_id=request_id(),
+            funnel_ids=request.funnel_ids,
         )
 
     def _list_query(self, page_size: int, wanted: ItemFilter, user_id: str = "") -> Query:

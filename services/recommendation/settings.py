@@ -38,3 +38,4 @@ class RecommendationSettings(ListeningSettings, prefix="RECOMMENDATION"):
     surfaces_dir: Path | None = Field(
         None, description="folder of <surface>.yaml files, which must hold default.yaml; default: those of the package"
     )
+    surfaces_poll_seconds: float = Field(1.0, gt=0, description="how often the surfaces' files are looked at")

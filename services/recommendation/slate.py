@@ -19,6 +19,7 @@ from shared.domain.user_state import ItemState
 
 Rows = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
+Adjustment = tuple[str, npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +116,21 @@ class Order:
 
     Attributes:
         rows: (N,) rows, best first.
-        values: (N,) float64 by row, after every rule; never rises along `rows`.
+        values: (N,) float64 by row, after every rule; never rises along `rows` but for what a rule moved.
         adjustments: (rule, (N,) factors by row): values = the scores' values · Π factors.
+        moves: (rule, rows) that it put elsewhere than their values would.
+        propensities: (N,) probability of each position's entry, given those above; length 0: 1 throughout.
     """
 
     rows: Rows
     values: npt.NDArray[np.float64]
-    adjustments: tuple[tuple[str, npt.NDArray[np.float64]], ...] = ()
+    adjustments: tuple[Adjustment, ...] = ()
+    moves: tuple[tuple[str, Rows], ...] = ()
+    propensities: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+
+    def propensities_of(self, count: int) -> npt.NDArray[np.float32]:
+        """Those of the first positions."""
+        return self.propensities[:count] if len(self.propensities) else np.ones(count, np.float32)
 
 
 def _moved(sources: tuple[SourceHits, ...], places: Rows) -> tuple[SourceHits, ...]:

@@ -6,6 +6,7 @@
 | retrieve | everything that candidate generation finds, merged over its sources            |
 | popular | popular and trending items, also of the user's categories; remembered neighbours |
 | memory  | what was popular, and who was whose neighbour, when that could be asked last      |
+| pinned  | what the surface's rules pin, whatever the others gave                            |
 """
 
 from __future__ import annotations
@@ -14,17 +15,18 @@ import asyncio
 from dataclasses import replace
 from itertools import chain, zip_longest
 
+from services.recommendation.business_rules import Deed, working
 from services.recommendation.dependencies import Guarded
 from services.recommendation.memory import Memory
 from services.recommendation.queries import Query
 from services.recommendation.slate import Pool, Viewer
 from services.recommendation.stages import Found, Lost, Source
-from services.recommendation.surfaces import Surfaces
 from shared.domain.conditions import ItemFilter
 from shared.domain.retrieval import RetrievalRequest, RetrievalResult
 from shared.domain.services import CandidateGeneration, Features
 from shared.domain.user_state import TopOrder
 
+PINNED = "pinned"
 FAVOURITE_CATEGORIES = 3
 LONGEST_LIST = 1_000
 LARGEST_EXCLUSION = 20_000  # the contract's limit; what is beyond it is removed by this side's own filters
@@ -45,9 +47,8 @@ class RetrievalSource:
 
     name = "retrieve"
 
-    def __init__(self, candidates: Guarded[CandidateGeneration], surfaces: Surfaces, memory: Memory) -> None:
+    def __init__(self, candidates: Guarded[CandidateGeneration], memory: Memory) -> None:
         self._candidates = candidates
-        self._surfaces = surfaces
         self._memory = memory
 
     async def find(self, query: Query, viewer: Viewer, budget_ms: float) -> Found:
@@ -56,7 +57,7 @@ class RetrievalSource:
             history=viewer.history,
             time_ms=query.time_ms,
             user=viewer.profile,
-            quotas=dict(self._surfaces.named(query.surface).quotas),
+            quotas=dict(query.configuration.surface.quotas),
             filter=_with_exclusions(query.filter, viewer),
         )
         found = await retrieved(self._candidates, request, budget_ms)
@@ -125,6 +126,15 @@ def interleaved(*pools: Pool) -> Pool:
 def sources_of(query: Query, retrieval: Source, *others: Source) -> tuple[Source, ...]:
     """The sources to ask for a request, in order."""
     return (CallerSource(),) if query.candidate_item_ids else (retrieval, *others)
+
+
+def pinned_items(query: Query) -> Pool:
+    """What the surface's pins name, whether a source gave it or not; nothing beside the caller's own candidates."""
+    if query.candidate_item_ids:
+        return Pool()
+    pins = working(query.configuration.surface.rules, query.time_ms, Deed.PIN)
+    named = [item_id for rule in pins for item_id in rule.items]
+    return Pool.of(PINNED, named) if named else Pool()
 
 
 def _with_exclusions(wanted: ItemFilter, viewer: Viewer) -> ItemFilter:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -95,13 +95,18 @@ class Rung(Generic[T]):
 class Journey:
     """What happened on the way to one answer.
 
+    Args:
+        budget: the time that the answer has.
+        funnel_ids: also note which items each component added or removed.
+
     Attributes:
         budget: the time that the answer has.
         model_version, index_version, watermark: what had a part in it so far; "" = nothing had.
     """
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, *, funnel_ids: bool = False) -> None:
         self.budget = budget
+        self._funnel_ids = funnel_ids
         self.model_version = ""
         self.index_version = ""
         self.watermark = ""
@@ -139,9 +144,14 @@ class Journey:
             self.lose(source.name, lost.reason, f"{lost.detail}; its candidates are missing")
             return Pool()
         self.follow(found.provenance)
-        for hits in found.pool.sources:
-            self._counts.append(StageCount(f"source:{hits.source}", len(hits.rows)))
+        self.add(found.pool)
         return found.pool
+
+    def add(self, pool: Pool) -> None:
+        """Note what each source of a pool gave."""
+        for hits in pool.sources:
+            ids = [pool.item_ids[row] for row in hits.rows.tolist()] if self._funnel_ids else ()
+            self.count(f"source:{hits.source}", len(hits.rows), 0, ids)
 
     def follow(self, provenance: Provenance) -> None:
         """Take over what another service said about its own answer."""
@@ -153,13 +163,14 @@ class Journey:
         """What every filter, in order, keeps."""
         for component in filters:
             split = component.split(query, viewer, pool)
-            self.count(f"filter:{component.name}", len(pool), len(split.removed))
+            ids = [pool.item_ids[row] for row in split.removed.tolist()] if self._funnel_ids else ()
+            self.count(f"filter:{component.name}", len(pool), len(split.removed), ids)
             pool = pool.take(split.kept) if len(split.removed) else pool
         return pool
 
-    def count(self, component: str, entered: int, removed: int) -> None:
-        """Note how many candidates a component saw and removed."""
-        self._counts.append(StageCount(component, entered, removed))
+    def count(self, component: str, entered: int, removed: int, item_ids: Sequence[str] = ()) -> None:
+        """Note how many candidates a component saw and removed, and which where that was asked for."""
+        self._counts.append(StageCount(component, entered, removed, tuple(item_ids)))
 
     def provenance(self, config_version: str, request_id: str) -> Provenance:
         """The header of the answer as things stand."""

@@ -87,7 +87,7 @@ class StatusPage:
         index = found.provenance.index_version if isinstance(found, RetrievalResult) else ""
         model = ranked.model_version if isinstance(ranked, RankingResult) else ""
         services = (
-            ServiceStatus("recommendation", ServiceState.SERVING, f"configuration {self.surfaces.version}"),
+            ServiceStatus("recommendation", ServiceState.SERVING, _configuration(self.surfaces)),
             _status("candidate_generation", found, f"index {index}" if index else "no index: popular items only"),
             _feature_status(projection),
             _status("ranking", ranked, f"bundle {model}"),
@@ -124,6 +124,11 @@ def release() -> str:
         return metadata.version("winnow")
     except metadata.PackageNotFoundError:
         return "source"
+
+
+def _configuration(surfaces: Surfaces) -> str:
+    at_work = f"configuration {surfaces.version}"
+    return f"{at_work}; what the files say now is refused: {surfaces.refused}" if surfaces.refused else at_work
 
 
 async def _outcome(asked: Awaitable[object]) -> object:

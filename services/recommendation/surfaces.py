@@ -1,87 +1,32 @@
-"""One YAML file a surface: how much each action is worth, how many are ranked, how diverse a slate is.
+"""The surfaces' files: one YAML file a surface, read at the start and again whenever one of them changes.
 
-`default.yaml` beside this module documents every field. An unknown surface gets the default's configuration.
+`surfaces/default.yaml` documents every field. An unknown surface gets the default's configuration. A file with a
+mistake changes nothing: the configuration from before stays at work, and log and status page say what is wrong.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
+from typing import NoReturn
 
+import structlog
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ValidationError
 
-from shared.domain.events import EventType
+from services.recommendation.surface import Configuration, Surface
+from services.recommendation.telemetry import SURFACES_REFUSED
 
 PACKAGED = Path(__file__).with_name("surfaces")
 DEFAULT = "default"
 
+_log = structlog.get_logger()
+
 
 class SurfaceError(ValueError):
     """A surface's file is wrong; the message names the file, the field and what was expected."""
-
-
-class Diversity(BaseModel):
-    """How much a repeated creator or category costs.
-
-    The n-th entry of the same creator is worth max(decay^n, floor) of its value, counted from 0; the same goes for
-    the first category. A decay of 1 switches the rule off.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    creator_decay: float = Field(default=1.0, gt=0, le=1)
-    creator_floor: float = Field(default=0.1, gt=0, le=1)
-    category_decay: float = Field(default=1.0, gt=0, le=1)
-    category_floor: float = Field(default=0.1, gt=0, le=1)
-
-
-class Caps(BaseModel):
-    """How many entries of one creator or first category come before everything else had its turn; 0 = no cap."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    per_creator: int = Field(default=0, ge=0)
-    per_category: int = Field(default=0, ge=0)
-
-
-class Surface(BaseModel):
-    """The configuration of one surface.
-
-    Attributes:
-        weights: value of one action of each kind by its name; negative for what the user would regret. Kinds that are
-            not named are worth nothing.
-        quotas: candidates asked of each retrieval source; empty: the sources' own.
-        ranked_candidates: candidates that the ranker scores at most.
-        exclude_latest_served: how many of the user's latest served items are left out; 0 shows unclicked ones again.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    weights: Mapping[str, float]
-    quotas: Mapping[str, int] = Field(default_factory=dict)
-    ranked_candidates: int = Field(default=300, ge=1, le=5000)
-    exclude_latest_served: int = Field(default=0, ge=0)
-    diversity: Diversity = Diversity()
-    caps: Caps = Caps()
-
-    @field_validator("weights")
-    @classmethod
-    def _known_and_finite(cls, weights: Mapping[str, float]) -> Mapping[str, float]:
-        for label, weight in weights.items():
-            EventType.from_label(label)
-            if not abs(weight) < float("inf"):
-                raise ValueError(f"the weight of {label} is {weight}; give a finite number")
-        if not any(weight > 0 for weight in weights.values()):
-            raise ValueError("no action has a positive weight, so nothing could ever be worth showing")
-        return weights
-
-    def weights_of(self, actions: tuple[int, ...]) -> tuple[float, ...]:
-        """The weight of each of the ranker's actions, in its order."""
-        return tuple(self._weights_by_code.get(action, 0.0) for action in actions)
-
-    @cached_property
-    def _weights_by_code(self) -> dict[int, float]:
-        return {int(EventType.from_label(label)): weight for label, weight in self.weights.items()}
 
 
 class Surfaces:
@@ -89,20 +34,46 @@ class Surfaces:
 
     Attributes:
         version: hash of all of them: the `config_version` of every answer.
+        refused: what is wrong with the files as they are now; "" when they are at work.
     """
 
     def __init__(self, surfaces: Mapping[str, Surface]) -> None:
-        if DEFAULT not in surfaces:
-            raise SurfaceError(
-                f"there is no {DEFAULT}.yaml among the surfaces ({', '.join(sorted(surfaces)) or 'none'})"
-            )
-        self._surfaces = dict(surfaces)
-        text = "\n".join(f"{name}:{surfaces[name].model_dump_json()}" for name in sorted(surfaces))
-        self.version = hashlib.sha256(text.encode()).hexdigest()[:12]
+        self.refused = ""
+        self._take(surfaces)
 
     def named(self, name: str) -> Surface:
         """The surface of that name, the default when there is none."""
         return self._surfaces.get(name) or self._surfaces[DEFAULT]
+
+    def configuration(self, name: str) -> Configuration:
+        """The surface of that name with the version of all, which a request keeps while files may change."""
+        return Configuration(self.named(name), self.version)
+
+    @property
+    def exploring(self) -> bool:
+        """Whether any surface leaves something to chance."""
+        return any(surface.exploration.slots for surface in self._surfaces.values())
+
+    def renew(self, found: Mapping[str, Surface] | SurfaceError) -> None:
+        """Take over what the files say now; where that is a mistake, keep it in `refused` and go on as before."""
+        try:
+            if isinstance(found, SurfaceError):
+                raise found
+            self._take(found)
+        except SurfaceError as error:
+            self.refused = str(error)
+        else:
+            self.refused = ""
+        SURFACES_REFUSED.set(bool(self.refused))
+
+    def _take(self, surfaces: Mapping[str, Surface]) -> None:
+        if DEFAULT not in surfaces:
+            raise SurfaceError(
+                f"there is no {DEFAULT}.yaml among the surfaces ({', '.join(sorted(surfaces)) or 'none'})"
+            )
+        text = "\n".join(f"{name}:{surfaces[name].model_dump_json()}" for name in sorted(surfaces))
+        self._surfaces = dict(surfaces)
+        self.version = hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def load_surfaces(folder: Path = PACKAGED) -> Surfaces:
@@ -111,8 +82,46 @@ def load_surfaces(folder: Path = PACKAGED) -> Surfaces:
     Raises:
         SurfaceError: the first file that cannot be read or breaks a rule, with all that is wrong with it.
     """
-    files = sorted(folder.glob("*.yaml"))
-    return Surfaces({file.stem: _read(file) for file in files})
+    return Surfaces(_read_all(folder))
+
+
+async def follow(surfaces: Surfaces, folder: Path, every_s: float) -> NoReturn:
+    """Take over the files of a folder whenever one of them changes, for ever."""
+    known = None
+    while True:
+        await asyncio.sleep(every_s)
+        now = await asyncio.to_thread(_state, folder)
+        if now == known:
+            continue
+        known, before = now, surfaces.version
+        surfaces.renew(await asyncio.to_thread(_attempt, folder))
+        if surfaces.refused:
+            _log.error("surfaces refused, the old ones stay", error=surfaces.refused, version=before)
+        elif surfaces.version != before:
+            _log.info("surfaces read again", before=before, version=surfaces.version)
+
+
+def _attempt(folder: Path) -> dict[str, Surface] | SurfaceError:
+    try:
+        return _read_all(folder)
+    except SurfaceError as error:
+        return error
+
+
+def _read_all(folder: Path) -> dict[str, Surface]:
+    return {file.stem: _read(file) for file in sorted(folder.glob("*.yaml"))}
+
+
+def _state(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """What tells whether a file was changed or put in the place of another."""
+    found = {}
+    for file in folder.glob("*.yaml"):
+        try:
+            stat = file.stat()
+        except OSError:  # it goes away at this very moment
+            continue
+        found[file.name] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+    return found
 
 
 def _read(file: Path) -> Surface:

@@ -12,6 +12,9 @@ from shared.kernel.telemetry import DEGRADED, STAGE_SECONDS, counter, gauge
 
 SLATES_LOST: Final = counter("recommendation_slates_lost", "Served slates that will never be in the log.")
 SLATES_WAITING: Final = gauge("recommendation_slates_waiting", "Served slates that are not durable yet.")
+SURFACES_REFUSED: Final = gauge(
+    "recommendation_surfaces_refused", "1 while a mistake in the surfaces' files keeps the old configuration at work."
+)
 
 
 def observe(provenance: Provenance, candidates: int) -> None:

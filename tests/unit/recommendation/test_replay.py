@@ -146,6 +146,48 @@ async def test_another_configuration_is_told_as_the_reason_of_what_moved(tmp_pat
     assert _told(report, "the configuration was")
 
 
+EVERYTHING = """
+weights: {click: 1, like: 5, hide: -1}
+diversity: {creator_decay: 0.8, mmr_strength: 0.5}
+caps: {per_category: 3, per_attribute: {colour: 6}}
+exploration: {slots: 3, method: METHOD, first_position: 1, every: 3, probability: 0.8, success_budget: 40}
+rules:
+- {name: ad, do: pin, items: [film-058], position: 4}
+- {name: up, do: boost, categories: [war], factor: 1.5}
+- {name: down, do: bury, attributes: [{name: year, is: greater, values: [1990]}], factor: 0.5}
+"""
+
+
+@pytest.mark.parametrize("method", ["epsilon", "thompson"])
+async def test_a_slate_with_every_rule_and_chance_replays_to_itself(tmp_path: Path, method: str) -> None:
+    world = World()
+    (tmp_path / "default.yaml").write_text(EVERYTHING.replace("METHOD", method))
+
+    async with opened(world, surfaces_dir=tmp_path) as app:
+        ids = [await served(world, app, page_size=12) for _ in range(8)]
+        world.now_ms += 3_600_000
+        reports = [await app.recommender.replay(ask(""), each) for each in ids]
+
+    assert [report.differences for report in reports] == [()] * 8
+    assert len({tuple(entry.item_id for entry in report.served) for report in reports}) > 1, "chance had a part"
+    assert all(report.served[4].item_id == "film-058" for report in reports)
+
+
+async def test_a_probability_that_changed_is_told(tmp_path: Path) -> None:
+    world = World()
+    chance = "weights: {click: 1}\nexploration: {slots: 1, first_position: 0, probability: 0.5}"
+    (tmp_path / "default.yaml").write_text(chance)
+
+    async with opened(world, surfaces_dir=tmp_path) as app:
+        recommendation_id = await served(world, app)
+    (tmp_path / "default.yaml").write_text(chance.replace("0.5", "0.4"))
+    async with opened(world, surfaces_dir=tmp_path) as app:
+        report = await app.recommender.replay(ask(""), recommendation_id)
+
+    assert _told(report, "position 0 had its entry with probability")
+    assert _told(report, "the configuration was")
+
+
 async def test_a_score_that_changed_is_told_with_both_numbers() -> None:
     world = World()
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.recommendation.selection import CAP_RULE, CATEGORY_RULE, CREATOR_RULE, order
-from services.recommendation.surfaces import Caps, Diversity, Surface
+from services.recommendation.business_rules import BusinessRule
+from services.recommendation.selection import CAP_RULE, CATEGORY_RULE, CREATOR_RULE, LIKENESS_RULE, order
+from services.recommendation.surface import Caps, Diversity, Surface
+from shared.domain.slates import Labels
 from tests.unit.recommendation.columns import candidates_of, scores_of
 
 _VALUES = st.floats(-10, 10).map(lambda value: round(value, 9))
@@ -99,6 +102,49 @@ def test_a_decay_that_hardly_damps_is_no_more_work_than_any_other() -> None:
     assert chosen.rows.tolist() == [0, 1, 2]
 
 
+def test_an_entry_like_one_above_is_worth_less_by_the_strength_of_mmr() -> None:
+    surface = Surface(weights={"click": 1}, diversity=Diversity(mmr_strength=0.5))
+    labels = labelled({"category:war": [0, 1], "tag:navy": [0, 1, 2], "category:love": [3]})
+
+    chosen = order(candidates_of(4), scores_of([1.0, 0.9, 0.8, 0.4]), surface, 10, labels)
+
+    assert chosen.rows.tolist() == [0, 2, 1, 3]
+    assert chosen.values.tolist() == pytest.approx([1.0, 0.45, 0.8 * (1 - 0.5 * 0.5**0.5), 0.4])
+    assert [name for name, _ in chosen.adjustments] == [LIKENESS_RULE]
+
+
+def test_mmr_of_no_strength_and_items_without_labels_leave_the_values() -> None:
+    strong = Surface(weights={"click": 1}, diversity=Diversity(mmr_strength=0.9))
+    labels = labelled({"category:war": [0, 1]})
+
+    assert order(candidates_of(3), scores_of([3.0, 2.0, 1.0]), PLAIN, 10, labels).rows.tolist() == [0, 1, 2]
+    assert order(candidates_of(3), scores_of([3.0, 2.0, 1.0]), strong, 10).values.tolist() == [3.0, 2.0, 1.0]
+
+
+def test_more_strength_never_makes_a_page_less_diverse() -> None:
+    categories = {f"category:{name}": list(range(start, 40, 4)) for start, name in enumerate("abcd")}
+    values = [1.0 - 0.001 * row if row % 4 == 0 else 0.6 - 0.001 * row for row in range(40)]
+
+    def kinds(strength: float) -> int:
+        surface = Surface(weights={"click": 1}, diversity=Diversity(mmr_strength=strength))
+        rows = order(candidates_of(40), scores_of(values), surface, 8, labelled(categories)).rows[:8]
+        return len({row % 4 for row in rows.tolist()})
+
+    counts = [kinds(strength) for strength in (0.0, 0.2, 0.5, 0.9)]
+    assert counts == sorted(counts)
+    assert counts[0] == 1
+    assert counts[-1] == 4
+
+
+def test_a_cap_on_an_attribute_holds_back_the_same_value_of_it() -> None:
+    surface = Surface(weights={"click": 1}, caps=Caps(per_attribute={"language": 1, "studio": 0}))
+    labels = labelled({"attribute:language='de'": [0, 1], "attribute:language='fr'": [2]})
+
+    chosen = order(candidates_of(4), scores_of([4.0, 3.0, 2.0, 1.0]), surface, 10, labels)
+
+    assert chosen.rows.tolist() == [0, 2, 3, 1]
+
+
 def test_no_candidates_are_in_no_order() -> None:
     assert order(candidates_of(0), scores_of([]), CREATORS, 10).rows.tolist() == []
 
@@ -144,6 +190,41 @@ def test_the_first_entries_are_those_that_looking_at_all_candidates_each_time_fi
     chosen = order(candidates_of(count, creators), scores_of(values), CREATORS, 10)
 
     assert chosen.rows.tolist() == _eager(values, creators, CREATORS.diversity)
+
+
+@given(data=st.data())
+def test_with_every_rule_at_once_signs_stay_and_factors_multiply_up(data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, 40))
+    values = data.draw(st.lists(_VALUES, min_size=count, max_size=count))
+    some_rows = st.lists(st.integers(0, count - 1), min_size=1, unique=True)
+    names = ("category:a", "category:b", "tag:t", "attribute:n=1.0", "rule:up", "rule:down")
+    labels = labelled({name: data.draw(some_rows) for name in names})
+    surface = Surface(
+        weights={"click": 1},
+        diversity=Diversity(creator_decay=0.7, mmr_strength=data.draw(st.floats(0, 0.99))),
+        caps=Caps(per_attribute={"n": data.draw(st.integers(0, 3))}),
+        rules=(
+            BusinessRule(name="up", do="boost", items=("any",), factor=3),
+            BusinessRule(name="down", do="bury", items=("any",), factor=0.25),
+        ),
+    )
+    creators = data.draw(st.lists(st.sampled_from("abc"), min_size=count, max_size=count))
+
+    chosen = order(candidates_of(count, creators), scores_of(values), surface, 10, labels)
+
+    along = chosen.values[chosen.rows]
+    product = np.array(values)
+    for _, factors in chosen.adjustments:
+        product *= factors
+    assert sorted(chosen.rows.tolist()) == list(range(count))
+    assert (np.diff(along) <= 0).all()
+    assert ((along < 0) == (np.array(values)[chosen.rows] < 0)).all(), "a rule never changes a value's sign"
+    np.testing.assert_allclose(product, chosen.values, rtol=1e-9, atol=1e-12)
+
+
+def labelled(rows: dict[str, list[int]]) -> Labels:
+    """Labels on these rows."""
+    return Labels(tuple(rows), tuple(np.array(each, np.int32) for each in rows.values()))
 
 
 def _eager(values: list[float], creators: list[str], diversity: Diversity) -> list[int]:

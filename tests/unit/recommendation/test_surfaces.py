@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from services.recommendation.app import RecommendationApp
+from services.recommendation.queries import Answer
 from services.recommendation.settings import RecommendationSettings
 from services.recommendation.surfaces import SurfaceError, load_surfaces
 from shared.domain.events import EventType
 from shared.kernel.config import ConfigError
-from tests.unit.recommendation.front import World, opened
+from tests.unit.recommendation.front import World, ask, item_ids, opened
 
 
 def folder(path: Path, **files: str) -> Path:
@@ -23,10 +27,11 @@ def folder(path: Path, **files: str) -> Path:
 def test_every_kind_of_action_has_a_weight_on_the_packaged_surfaces() -> None:
     surfaces = load_surfaces()
 
-    for name in ("default", "plain"):
+    for name in ("default", "plain", "discover"):
         weights = surfaces.named(name).weights_of(tuple(kind for kind in EventType if kind > EventType.IMPRESSION))
         assert 0.0 not in weights
     assert surfaces.named("plain").weights == surfaces.named("default").weights
+    assert surfaces.named("discover").weights == surfaces.named("default").weights
 
 
 def test_what_the_user_would_regret_is_negative() -> None:
@@ -91,8 +96,60 @@ async def test_a_wrong_surface_stops_the_start_and_says_which_setting_points_the
             pass
 
 
+async def test_a_changed_file_is_at_work_with_the_next_request(tmp_path: Path) -> None:
+    folder(tmp_path, default="weights: {click: 1}")
+    async with opened(World(), surfaces_dir=tmp_path, surfaces_poll_seconds=0.01) as app:
+        before = await app.recommender.recommend(ask())
+
+        folder(tmp_path, default="weights: {click: 1}\nrules: [{name: a, do: pin, items: [film-055]}]")
+        after = await until(app, lambda answer: answer.provenance.config_version != before.provenance.config_version)
+
+    assert item_ids(before)[0] != "film-055"
+    assert item_ids(after)[0] == "film-055"
+
+
+async def test_a_new_surface_is_at_work_too_and_one_that_is_gone_gets_the_default(tmp_path: Path) -> None:
+    folder(tmp_path, default="weights: {click: 1}", feed="weights: {click: 1}\nranked_candidates: 20")
+    async with opened(World(), surfaces_dir=tmp_path, surfaces_poll_seconds=0.01) as app:
+        (tmp_path / "feed.yaml").rename(tmp_path / "home.yaml")
+        version = app.recommender.surfaces.version
+        await until(app, lambda answer: answer.provenance.config_version != version)
+
+    assert app.recommender.surfaces.named("home").ranked_candidates == 20
+    assert app.recommender.surfaces.named("feed") is app.recommender.surfaces.named("default")
+
+
+async def test_a_mistake_keeps_the_old_configuration_and_says_what_is_wrong_until_it_is_put_right(
+    tmp_path: Path,
+) -> None:
+    folder(tmp_path, default="weights: {click: 1}")
+    async with opened(World(), surfaces_dir=tmp_path, surfaces_poll_seconds=0.01) as app:
+        surfaces = app.recommender.surfaces
+        version = surfaces.version
+
+        folder(tmp_path, default="weights: {clik: 1}")
+        await until(app, lambda _: bool(surfaces.refused))
+        status = await app.recommender.status()
+        kept = await app.recommender.recommend(ask())
+
+        folder(tmp_path, default="weights: {click: 2}")
+        await until(app, lambda _: not surfaces.refused)
+
+    assert "unknown event type 'clik'" in status.services[0].detail
+    assert str(tmp_path / "default.yaml") in status.services[0].detail
+    assert kept.provenance.config_version == version
+    assert surfaces.version != version
+
+
 def test_settings_have_the_documented_defaults() -> None:
     settings = RecommendationSettings(_env_file=None)
 
     assert settings.address == "127.0.0.1:50051"
     assert settings.page_token_secret is None
+
+
+async def until(app: RecommendationApp, true_of: Callable[[Answer], bool]) -> Answer:
+    """Ask until something is true of the answer."""
+    while not true_of(answer := await app.recommender.recommend(ask())):
+        await asyncio.sleep(0.005)
+    return answer
