@@ -21,6 +21,7 @@ from services.candidate_generation.query import Source
 from services.candidate_generation.retrieval import CandidateRetrieval, Quotas, Serving
 from services.candidate_generation.servicer import CandidateGenerationServicer
 from services.candidate_generation.settings import CandidateGenerationSettings
+from services.candidate_generation.sources.content import ContentSource
 from services.candidate_generation.sources.fresh import FreshSource
 from services.candidate_generation.sources.interests import InterestsSource
 from services.candidate_generation.sources.neighbours import NeighboursSource
@@ -29,6 +30,7 @@ from services.candidate_generation.sources.retriever import RetrieverSource
 from services.candidate_generation.sources.search import SearchSource
 from services.candidate_generation.sources.similar import SimilarSource
 from services.candidate_generation.sources.trending import TrendingSource
+from services.candidate_generation.sources.underexposed import UnderexposedSource
 from services.candidate_generation.top_lists import Polling, TopLists
 from shared.domain.services import CandidateGeneration, Features
 from shared.kernel.background import Supervised
@@ -93,10 +95,12 @@ def sources_of(settings: CandidateGenerationSettings, lists: TopLists) -> tuple[
         SimilarSource(),
         RetrieverSource(),
         NeighboursSource(),
+        ContentSource(),
         InterestsSource(settings.interests_until_events),
         TrendingSource(lists),
         PopularSource(lists),
         FreshSource(int(settings.fresh_window_days * _DAY_MS)),
+        UnderexposedSource(lists, settings.exposure_budget_events),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from services.candidate_generation.sources import (
+    content,
     fresh,
     interests,
     neighbours,
@@ -15,6 +16,7 @@ from services.candidate_generation.sources import (
     search,
     similar,
     trending,
+    underexposed,
 )
 from shared.kernel.config import JSON_TEXT
 from shared.kernel.hosting import ListeningSettings
@@ -28,7 +30,10 @@ DEFAULT_QUOTAS = {
     interests.NAME: 50,
     similar.NAME: 100,
     search.NAME: 100,
+    content.NAME: 0,
+    underexposed.NAME: 0,
 }
+"""Those of 0 serve surfaces that name them in their quotas."""
 
 
 class CandidateGenerationSettings(ListeningSettings, prefix="CANDIDATE_GENERATION"):
@@ -47,6 +52,9 @@ class CandidateGenerationSettings(ListeningSettings, prefix="CANDIDATE_GENERATIO
     fresh_window_days: float = Field(14.0, gt=0, description="age up to which items are fresh while there is no bundle")
     fresh_pool_items: int = Field(1000, ge=1, description="how many of the newest items the fresh source looks at")
     interests_until_events: int = Field(5, ge=1, description="history length from which interest tags are not needed")
+    exposure_budget_events: float = Field(
+        20.0, gt=0, description="consuming events, halved every week, from which a new item is not under-exposed"
+    )
     top_lists_poll_seconds: float = Field(2.0, gt=0, description="how often popular and trending lists are fetched")
     category_lists_poll_seconds: float = Field(15.0, gt=0, description="the same for lists of single categories")
 

@@ -7,16 +7,14 @@ hash, so the same request gives the same answer), because "newest first" would s
 
 from __future__ import annotations
 
-import hashlib
 from typing import Final
 
 import numpy as np
 
+from services.candidate_generation.drawing import drawn
 from services.candidate_generation.query import NOTHING, Query, Slots, SourceAnswer
 
 NAME: Final = "fresh"
-
-_MINUTE_MS = 60_000
 
 
 class FreshSource:
@@ -39,7 +37,7 @@ class FreshSource:
         """Eligible fresh items; scores are cosines to the user, or fall evenly from 1 without a bundle."""
         pool = query.eligible.among(query.catalogue.newest())
         if query.engine is None:
-            return _drawn(query, pool[self._young(query, pool)], quota)
+            return drawn(query, pool[self._young(query, pool)], quota)
         fresh = pool[~query.engine.knows(pool)]
         if not len(fresh):
             return NOTHING
@@ -49,12 +47,3 @@ class FreshSource:
 
     def _young(self, query: Query, pool: Slots) -> Slots:
         return np.asarray(query.catalogue.born_ms[pool] > query.request.time_ms - self._window_ms)
-
-
-def _drawn(query: Query, pool: Slots, quota: int) -> SourceAnswer:
-    user = query.request.user.user_id if query.request.user else ""
-    last = query.request.history.item_ids[-1:]
-    name = repr((user, last, query.request.time_ms // _MINUTE_MS)).encode()
-    seed = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest())
-    slots = np.random.default_rng(seed).permutation(pool)[:quota]
-    return SourceAnswer(slots, np.linspace(1, 0, len(slots), endpoint=False, dtype=np.float32))
