@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from shared.domain.conditions import available
 from shared.domain.event_log import LogBatch, LogRecord
@@ -192,6 +193,7 @@ class FakeCandidateGeneration(Outage):
 
 
 ACTIONS = (int(EventType.CLICK), int(EventType.LIKE), int(EventType.HIDE))
+SCALE, OFFSET = 1.5, -0.5
 PART_NAMES = ("user_item", "item_bias", "interaction")
 
 
@@ -201,6 +203,7 @@ class FakeRanking(Outage):
 
     Attributes:
         logits: by item and action; items that are not named get pseudo-random ones from their id.
+        effects: what an event about one item adds to the logits of another item but for hiding it, by both ids.
         answer_with: changes the answer before it is given.
     """
 
@@ -210,6 +213,7 @@ class FakeRanking(Outage):
     data_watermark: str = ""
     keep_retrieval_order: bool = False
     rated: bool = False
+    effects: dict[tuple[str, str], float] = field(default_factory=dict)
     answer_with: Callable[[RankingResult], RankingResult] = field(default=lambda result: result)
     requests: list[RankingRequest] = field(default_factory=list)
 
@@ -217,21 +221,31 @@ class FakeRanking(Outage):
         """Probabilities, and parts when asked for."""
         self.requests.append(request)
         await self.answer()
-        parts = np.array([self._parts(item_id) for item_id in request.candidates.item_ids], np.float32)
-        parts = parts.reshape(len(request.candidates), len(self.actions), len(PART_NAMES))
-        scales, offsets = np.full(len(self.actions), 1.5, np.float32), np.full(len(self.actions), -0.5, np.float32)
-        logits = parts.astype(np.float64).sum(axis=2) * scales + offsets
+        parts, logits = self._scored(request)
+        scales, offsets = np.full(len(self.actions), SCALE, np.float32), np.full(len(self.actions), OFFSET, np.float32)
+        without = [_sigmoid(self._scored(each)[1]) for each in request.without_each()]
         ratings = logits[:, 0].astype(np.float32) if self.rated else np.empty(0, np.float32)
         result = RankingResult(
             actions=self.actions,
-            probabilities=(1 / (1 + np.exp(-logits))).astype(np.float32),
+            probabilities=_sigmoid(logits),
             ratings=ratings,
             parts=ScoreParts(PART_NAMES, parts, scales, offsets) if request.explain else None,
             model_version=self.model_version,
             data_watermark=self.data_watermark,
             keep_retrieval_order=self.keep_retrieval_order,
+            without_event=np.array(without, np.float32).reshape(len(without), *logits.shape),
         )
         return self.answer_with(result)
+
+    def _scored(self, request: RankingRequest) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+        """(N, A, P) parts and (N, A) logits."""
+        parts = np.array([self._parts(item_id) for item_id in request.candidates.item_ids], np.float32)
+        parts = parts.reshape(len(request.candidates), len(self.actions), len(PART_NAMES))
+        for row, item_id in enumerate(request.candidates.item_ids):
+            parts[row, np.array(self.actions) != EventType.HIDE, -1] += sum(
+                self.effects.get((seen, item_id), 0.0) for seen in request.history.item_ids
+            )
+        return parts, parts.astype(np.float64).sum(axis=2) * SCALE + OFFSET
 
     def _parts(self, item_id: str) -> list[list[float]]:
         """(A, P) parts of one item."""
@@ -240,6 +254,10 @@ class FakeRanking(Outage):
         generator = np.random.default_rng(list(item_id.encode()))
         drawn: list[list[float]] = generator.normal(-0.7, 0.7, (len(self.actions), len(PART_NAMES))).tolist()
         return drawn
+
+
+def _sigmoid(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    return (1 / (1 + np.exp(-logits))).astype(np.float32)
 
 
 @dataclass

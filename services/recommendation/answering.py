@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
 from services.recommendation.dependencies import Guarded
-from services.recommendation.explanation import EVENTS_COMPARED, explained
+from services.recommendation.explanation import explained
+from services.recommendation.influence import EVENTS_COMPARED, Influences
 from services.recommendation.memory import Memory
 from services.recommendation.queries import Entry
 from services.recommendation.ranked_slate import RankedSlate, entries
@@ -22,8 +24,9 @@ TITLES_SHARE = 0.5
 class PageWriter:
     """Makes entries of rows."""
 
-    def __init__(self, features: Guarded[Features], memory: Memory) -> None:
+    def __init__(self, features: Guarded[Features], influences: Influences, memory: Memory) -> None:
         self._features = features
+        self._influences = influences
         self._memory = memory
 
     async def entries(
@@ -36,8 +39,10 @@ class PageWriter:
         with journey.stage("explain"):
             latest = slate.served.history.item_ids[-EVENTS_COMPARED:]
             wanted = tuple(dict.fromkeys((*(entry.item_id for entry in page), *latest)))
-            items = await self._contents(wanted, journey)
-            told = explained(slate, page, rows.tolist(), items)
+            items, losses = await asyncio.gather(
+                self._contents(wanted, journey), self._influences.losses(slate, rows, journey)
+            )
+            told = explained(slate, page, rows.tolist(), items, losses)
             return tuple(replace(entry, explanation=each) for entry, each in zip(page, told, strict=True))
 
     async def _contents(self, item_ids: Sequence[str], journey: Journey) -> dict[str, Item]:

@@ -19,6 +19,7 @@ from services.recommendation.exposures import Exposures
 from services.recommendation.filters import id_filters, item_filters
 from services.recommendation.hydration import ItemHydration, ViewerHydration
 from services.recommendation.identity import RecommendationIds
+from services.recommendation.influence import Influences
 from services.recommendation.lookups import Lookups
 from services.recommendation.memory import Memory
 from services.recommendation.next_page import LateChecks, NextPages, Slates
@@ -115,7 +116,7 @@ def _recommender(parts: _Parts) -> Recommender:
         pipeline=pipeline,
         pages=NextPages(tokens, Slates(reserve, parts.recorder, ports.feedback), checks),
         tokens=tokens,
-        writer=PageWriter(ports.features, parts.memory),
+        writer=PageWriter(ports.features, Influences(ports.ranking), parts.memory),
         reserve=reserve,
         recorder=parts.recorder,
         exposures=parts.exposures,

@@ -3,8 +3,7 @@
 score = (Σ probability · weight) · Π factors; probability = sigmoid(scale · Σ parts + offset).
 In retrieval's own order, and for a candidate without a finite score, there are no actions to add up.
 
-`because_of` weighs the latest events of the history by what their items share with the entry (creator, categories,
-tags) and by how recent they are: a comparison of content, not of the model.
+Which events of the history speak for an entry is found in `influence.py`.
 """
 
 from __future__ import annotations
@@ -13,29 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from services.recommendation.queries import ActionContribution, Entry, Explanation, Influence
+from services.recommendation.influence import VERBS, Losses, approvals, by_likeness, by_loss
+from services.recommendation.queries import ActionContribution, Entry, Explanation, Influence, InfluenceMethod
 from services.recommendation.ranked_slate import RankedSlate
 from shared.domain.events import EventType
 from shared.domain.history import History
 from shared.domain.items import Item
-
-EVENTS_COMPARED = 32
-INFLUENCES_TOLD = 3
-RECENCY_DECAY = 0.97
-CREATOR_SHARE, CATEGORY_SHARE, TAG_SHARE = 0.4, 0.4, 0.2
-"""How much each kind of likeness counts: together 1."""
-
-_VERBS = {
-    EventType.VIEW: "viewed",
-    EventType.CLICK: "looked at",
-    EventType.LIKE: "liked",
-    EventType.COMMENT: "commented on",
-    EventType.SHARE: "shared",
-    EventType.ADD_TO_CART: "put into the basket:",
-    EventType.PURCHASE: "bought",
-    EventType.RATING: "rated",
-    EventType.DWELL: "spent time with",
-}
 
 _SENTENCES = {
     "neighbours": "because others went on to it from what you saw last",
@@ -53,7 +35,7 @@ _SENTENCES = {
 
 
 def explained(
-    slate: RankedSlate, page: Sequence[Entry], rows: Sequence[int], items: Mapping[str, Item]
+    slate: RankedSlate, page: Sequence[Entry], rows: Sequence[int], items: Mapping[str, Item], losses: Losses | None
 ) -> Iterator[Explanation]:
     """The explanation of each entry of a page.
 
@@ -62,64 +44,32 @@ def explained(
         page: its entries.
         rows: row of each entry in the slate's candidates.
         items: content of the page's and the history's items, as far as it is known.
+        losses: (E, P) what each entry's score would lose without each of the latest events, the latest first; None
+            where the ranker could not be asked.
     """
-    for entry, row in zip(page, rows, strict=True):
-        because_of = influences(items.get(entry.item_id), slate.served.history, items)
+    history = slate.served.history
+    for place, (entry, row) in enumerate(zip(page, rows, strict=True)):
+        if losses is None:
+            method, because_of = InfluenceMethod.LIKENESS, by_likeness(items.get(entry.item_id), history, items)
+        else:
+            method, because_of = InfluenceMethod.LEAVE_ONE_OUT, by_loss(losses[:, place], history)
         yield Explanation(
-            sentence=sentence(entry, because_of, slate.served.history, items),
+            sentence=sentence(entry, because_of, history, items),
             actions=_actions(slate, row),
             adjustments=_adjustments(slate, row),
             expected_rating=_rating(slate, row),
             because_of=because_of,
+            influence_method=method if because_of else InfluenceMethod.NONE,
         )
-
-
-def influences(item: Item | None, history: History, items: Mapping[str, Item]) -> tuple[Influence, ...]:
-    """The events that speak most for an item, strongest first, one for each item of the history."""
-    if item is None:
-        return ()
-    strongest: dict[str, Influence] = {}
-    latest = history.latest(EVENTS_COMPARED)
-    ids, approving = latest.event_ids or ("",) * len(latest), approvals(latest)
-    for age, place in enumerate(reversed(range(len(latest)))):
-        other = items.get(latest.item_ids[place])
-        if other is None or not approving[place] or other.item_id in strongest:
-            continue
-        weight = likeness(item, other) * RECENCY_DECAY**age
-        if weight > 0:
-            strongest[other.item_id] = Influence(other.item_id, ids[place], weight)
-    return tuple(sorted(strongest.values(), key=lambda each: -each.influence)[:INFLUENCES_TOLD])
-
-
-def approvals(history: History) -> list[bool]:
-    """Which events may speak for anything: not a dislike, and no rating below the user's own mean."""
-    rated = history.event_types == EventType.RATING
-    ratings = history.values[rated & np.isfinite(history.values)]
-    mean = float(ratings.mean()) if len(ratings) else 0.0
-    kinds, values = history.event_types.tolist(), history.values.tolist()
-    return [
-        kind in _VERBS and (kind != EventType.RATING or value >= mean)
-        for kind, value in zip(kinds, values, strict=True)
-    ]
-
-
-def likeness(one: Item, other: Item) -> float:
-    """How much of their content two items share, 0 to 1: the creator, and categories and tags by Jaccard's index."""
-    same_creator = bool(one.creator_id) and one.creator_id == other.creator_id
-    return (
-        CREATOR_SHARE * same_creator
-        + CATEGORY_SHARE * _jaccard(one.categories, other.categories)
-        + TAG_SHARE * _jaccard(one.tags, other.tags)
-    )
 
 
 def sentence(entry: Entry, because_of: Sequence[Influence], history: History, items: Mapping[str, Item]) -> str:
     """One short sentence: the event that speaks most for the entry, else the source that ranked it best."""
-    if because_of and (title := items[because_of[0].item_id].title):
-        approving = approvals(history)
-        strongest = because_of[0].item_id
-        place = max(row for row, name in enumerate(history.item_ids) if name == strongest and approving[row])
-        return f"because you {_VERBS[EventType(int(history.event_types[place]))]} {title}"
+    approving = approvals(history)
+    for each in because_of:
+        item = items.get(each.item_id)
+        if item is not None and item.title and approving[each.place]:
+            return f"because you {VERBS[EventType(int(history.event_types[each.place]))]} {item.title}"
     best = min(entry.sources, key=lambda source: source.rank, default=None)
     return _SENTENCES.get(best.source if best else "", "because it fits what is known of you")
 
@@ -151,10 +101,3 @@ def _rating(slate: RankedSlate, row: int) -> float | None:
     if not len(slate.ratings) or not np.isfinite(slate.ratings[row]):
         return None
     return float(slate.ratings[row])
-
-
-def _jaccard(one: Sequence[str], other: Sequence[str]) -> float:
-    if not one or not other:
-        return 0.0
-    first, second = frozenset(one), frozenset(other)
-    return len(first & second) / len(first | second)

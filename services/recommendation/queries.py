@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 from services.recommendation.budget import Budget
 from services.recommendation.surface import UNCONFIGURED, Configuration
@@ -85,13 +86,27 @@ class ActionContribution:
     calibration_offset: float = 0.0
 
 
+class InfluenceMethod(IntEnum):
+    """How the events that speak for an entry were found. Codes equal `winnow.v1.InfluenceMethod`."""
+
+    NONE = 0
+    LEAVE_ONE_OUT = 1
+    LIKENESS = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Influence:
-    """An event of the history that speaks for an entry; `influence` is comparable within the entry only."""
+    """An event of the history that speaks for an entry.
+
+    Attributes:
+        influence: what the score would lose without it; by likeness only comparable within the entry.
+        place: of the event in the slate's history.
+    """
 
     item_id: str
     event_id: str
     influence: float
+    place: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +117,7 @@ class Explanation:
         actions: empty when the order is retrieval's own; the score is then 1 / (1 + place in that order) · Π factors.
         adjustments: (rule, factor) in order.
         expected_rating: None when the bundle saw no ratings.
-        because_of: strongest first.
+        because_of: strongest first, as `influence_method` found it.
     """
 
     sentence: str
@@ -110,6 +125,7 @@ class Explanation:
     adjustments: tuple[tuple[str, float], ...] = ()
     expected_rating: float | None = None
     because_of: tuple[Influence, ...] = ()
+    influence_method: InfluenceMethod = InfluenceMethod.NONE
 
 
 @dataclass(frozen=True, slots=True)

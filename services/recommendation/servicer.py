@@ -188,6 +188,7 @@ def _explanation_to_proto(explanation: Explanation) -> pb.Explanation:
             pb.InfluentialItem(item_id=each.item_id, event_id=each.event_id, influence=each.influence)
             for each in explanation.because_of
         ),
+        influence_method=int(explanation.influence_method),  # type: ignore[arg-type]  # codes are equal by definition
     )
 
 

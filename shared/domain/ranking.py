@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from shared.domain.history import History
 from shared.domain.items import Item, Scalar, User
 
 Floats = npt.NDArray[np.float32]
+D = TypeVar("D", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,23 @@ class Candidates:
 
     def __len__(self) -> int:
         return len(self.item_ids)
+
+    def take(self, rows: npt.NDArray[np.int32]) -> Candidates:
+        """The candidates at these rows, in this order."""
+        item_ids = tuple(self.item_ids[row] for row in rows)
+        return Candidates(
+            item_ids=item_ids,
+            ages_days=_taken(self.ages_days, rows),
+            popularity=_taken(self.popularity, rows),
+            trend=_taken(self.trend, rows),
+            retrieval_scores=_taken(self.retrieval_scores, rows),
+            retrieval_ranks=_taken(self.retrieval_ranks, rows),
+            neighbour_scores=_taken(self.neighbour_scores, rows),
+            neighbour_ranks=_taken(self.neighbour_ranks, rows),
+            new_items={name: self.new_items[name] for name in item_ids if name in self.new_items},
+            creator_ids=tuple(self.creator_ids[row] for row in rows) if self.creator_ids else (),
+            primary_categories=tuple(self.primary_categories[row] for row in rows) if self.primary_categories else (),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +140,7 @@ class RankingResult:
     data_watermark: str = ""
     keep_retrieval_order: bool = False
     without_event: Floats = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))
+
+
+def _taken(column: npt.NDArray[D], rows: npt.NDArray[np.int32]) -> npt.NDArray[D]:
+    return column[rows] if len(column) else column

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from services.recommendation.explanation import approvals, influences, likeness
-from services.recommendation.queries import Answer, Entry, Explanation
+from services.recommendation.influence import approvals, by_likeness, likeness
+from services.recommendation.queries import Answer, Entry, Explanation, InfluenceMethod
 from shared.domain.events import Event, EventType
 from shared.domain.history import History
 from shared.domain.items import Item
 from tests.fakes_services import down
-from tests.unit.recommendation.front import NOW_MS, World, ask, events, losses, opened, user
+from tests.unit.recommendation.front import NOW_MS, World, all_pages, ask, events, losses, opened, user
 
 
 async def explained(world: World, **asked: object) -> Answer:
@@ -49,12 +50,75 @@ async def test_parts_are_asked_of_the_ranker_only_for_an_explanation() -> None:
         plain = await app.recommender.recommend(ask())
         await app.recommender.recommend(ask(explain=True))
 
-    assert [request.explain for request in world.ranking.requests] == [False, True]
+    assert [request.explain for request in world.ranking.requests] == [False, True, False]
+    assert [request.leave_out for request in world.ranking.requests] == [0, 0, 32]
     assert all(entry.explanation is None for entry in plain.entries)
 
 
-async def test_an_entry_is_explained_by_what_the_user_liked_of_its_kind() -> None:
+async def test_an_event_counts_as_much_as_the_score_loses_without_it() -> None:
     world = World()
+    world.features.users["ann"] = user("ann", liked=["film-001", "film-002", "film-003"])
+    world.ranking.effects = {("film-001", "film-030"): 0.5, ("film-002", "film-030"): 2.0, ("film-003", "film-030"): -1}
+
+    answer = await explained(world, page_size=200)
+    world.features.users["ann"] = replace(
+        user("ann", liked=["film-001", "film-003"]),
+        consumed_item_ids=frozenset({"film-001", "film-002", "film-003"}),
+    )
+    without = await explained(world, page_size=200)
+
+    entry, other = (next(each for each in page.entries if each.item_id == "film-030") for page in (answer, without))
+    told = _explanation(entry)
+    factors = math.prod(factor for _, factor in told.adjustments)
+    difference = _sum(entry) - _sum(other)
+    assert [each.item_id for each in told.because_of] == ["film-002", "film-001"], "what speaks against it is left out"
+    assert told.because_of[0].influence == pytest.approx(difference * factors, abs=1e-5)
+    assert told.because_of[0].event_id == "event-film-002"
+    assert told.influence_method is InfluenceMethod.LEAVE_ONE_OUT
+    assert told.sentence == "because you liked Film 2"
+
+
+async def test_the_last_32_events_are_left_out_in_one_call_for_the_whole_page() -> None:
+    world = World()
+    world.features.users["ann"] = user("ann", liked=[f"film-{number:03}" for number in range(40)])
+    world.ranking.effects = {("film-008", "film-050"): 9.0, ("film-007", "film-050"): 9.0}
+
+    answer = await explained(world)
+
+    assert world.ranking.calls == 2
+    assert world.ranking.requests[1].candidates.item_ids == tuple(entry.item_id for entry in answer.entries)
+    entry = next(each for each in answer.entries if each.item_id == "film-050")
+    assert [each.item_id for each in _explanation(entry).because_of] == ["film-008"], "film-007 is older"
+
+
+async def test_a_later_page_is_attributed_too() -> None:
+    world = World()
+    world.features.users["ann"] = user("ann", liked=["film-001"])
+    world.ranking.effects = {("film-001", f"film-{number:03}"): 0.01 for number in range(60)}
+
+    async with opened(world) as app:
+        pages = await all_pages(app.recommender, ask(explain=True))
+
+    told = [_explanation(entry) for page in pages for entry in page.entries]
+    assert len(told) == 59
+    assert {each.sentence for each in told} == {"because you liked Film 1"}
+
+
+async def test_what_the_ranker_cannot_tell_is_compared_by_content_and_the_loss_is_listed() -> None:
+    world = World()
+    world.features.users["ann"] = user("ann", liked=["film-001"])
+    world.ranking.answer_with = lambda result: replace(result, without_event=np.empty((0, 0, 0), np.float32))
+
+    answer = await explained(world, page_size=200)
+
+    assert losses(answer) == {("explain", "invalid-answer")}
+    alike = next(entry for entry in answer.entries if entry.item_id == "film-021")
+    assert _explanation(alike).influence_method is InfluenceMethod.LIKENESS
+
+
+async def test_in_retrievals_order_an_entry_is_explained_by_what_the_user_liked_of_its_kind() -> None:
+    world = World()
+    world.ranking.keep_retrieval_order = True
     world.features.users["ann"] = user("ann", liked=["film-001"])
 
     answer = await explained(world, page_size=200)
@@ -146,7 +210,7 @@ def test_the_strongest_influences_come_first_and_each_item_once() -> None:
     items["d"] = Item("d", categories=("y",))
     history = History.of([Event(f"e{n}", "u", name, EventType.LIKE, NOW_MS + n) for n, name in enumerate(names)])
 
-    told = influences(Item("new", categories=("x",)), history, items)
+    told = by_likeness(Item("new", categories=("x",)), history, items)
 
     assert [(each.item_id, each.event_id) for each in told] == [("b", "e4"), ("c", "e2"), ("a", "e0")]
     assert np.diff([each.influence for each in told]).max() < 0
@@ -158,5 +222,8 @@ def _explanation(entry: Entry) -> Explanation:
 
 
 def _recomputed(entry: Entry) -> float:
-    score = sum(action.probability * action.weight for action in _explanation(entry).actions)
-    return math.prod((score, *(factor for _, factor in _explanation(entry).adjustments)))
+    return math.prod((_sum(entry), *(factor for _, factor in _explanation(entry).adjustments)))
+
+
+def _sum(entry: Entry) -> float:
+    return sum(action.probability * action.weight for action in _explanation(entry).actions)
