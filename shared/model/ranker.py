@@ -10,7 +10,7 @@ B users, C candidates of the longest request, N of one, d width, K features, A a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -157,7 +157,17 @@ class RankerModel:
 
     @torch.inference_mode()
     def score(self, requests: Sequence[RankingRequest]) -> list[RankingResult]:
-        """One result a request, candidates in the request's order."""
+        """One result a request, candidates in the request's order; `leave_out` costs a forward pass of its own."""
+        return [self._left_out(*pair) for pair in zip(requests, self._passed(requests), strict=True)]
+
+    def _left_out(self, request: RankingRequest, result: RankingResult) -> RankingResult:
+        """The result with the probabilities without each of the latest events, when they were asked for."""
+        if not (without := self._passed(request.without_each())):
+            return result
+        return replace(result, without_event=np.stack([each.probabilities for each in without]))
+
+    def _passed(self, requests: Sequence[RankingRequest]) -> list[RankingResult]:
+        """One forward pass."""
         if not requests:
             return []
         limit = self.parts.network.settings.encoder.history_limit

@@ -63,6 +63,20 @@ def test_the_probabilities_can_be_computed_again_from_the_parts() -> None:
     assert (np.abs(result.parts.values).max(axis=(0, 1)) > 0).all(), "a part that is always 0 explains nothing"
 
 
+@pytest.mark.parametrize("length", [0, 3, 60])
+def test_leaving_an_event_out_gives_the_scores_of_the_history_without_it(length: int) -> None:
+    request = networks.request(11, length, 7)
+
+    result = scored(replace(request, leave_out=5))
+
+    assert len(result.without_event) == min(5, length)
+    assert np.allclose(result.probabilities, scored(request).probabilities, atol=TOLERANCE)
+    for age, without in enumerate(result.without_event):
+        shorter = replace(request, history=request.history.without(length - 1 - age))
+        assert np.allclose(without, scored(shorter).probabilities, atol=1e-5)
+        assert not np.allclose(without, result.probabilities, atol=1e-5)
+
+
 def test_parts_come_only_when_asked_for() -> None:
     assert scored(networks.request(4, 12, 25)).parts is None
 
