@@ -8,13 +8,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from winnow.v1 import (
     event_pb2,
@@ -26,8 +27,10 @@ from winnow.v1 import (
     monitoring_service_pb2_grpc,
     recommendation_service_pb2,
     recommendation_service_pb2_grpc,
+    slate_pb2,
 )
 
+MOMENT_S = 1_760_000_000
 START_SECONDS, STOP_SECONDS, CALL_SECONDS = 120, 40, 10
 
 
@@ -104,6 +107,18 @@ class Running:
         """A slate."""
         stub = recommendation_service_pb2_grpc.RecommendationServiceStub(self.channel)
         request = recommendation_service_pb2.RecommendRequest(user_id=user_id, **options)  # type: ignore[arg-type]
+        return stub.Recommend(request, timeout=CALL_SECONDS)
+
+    def recommend_session(
+        self, events: Sequence[event_pb2.Event], **options: object
+    ) -> recommendation_service_pb2.RecommendResponse:
+        """A slate for an anonymous session, as of `MOMENT_S`."""
+        stub = recommendation_service_pb2_grpc.RecommendationServiceStub(self.channel)
+        request = recommendation_service_pb2.RecommendRequest(
+            session=recommendation_service_pb2.Session(events=events),
+            context=slate_pb2.RequestContext(time=Timestamp(seconds=MOMENT_S)),
+            **options,  # type: ignore[arg-type]
+        )
         return stub.Recommend(request, timeout=CALL_SECONDS)
 
     def record(self, *events: event_pb2.Event) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from winnow.v1 import event_pb2
 
-from tests.e2e.product import Running, click, item_ids
+from tests.e2e.product import MOMENT_S, Running, click, item_ids
 
 
 def test_a_click_changes_the_next_slate(running: Running) -> None:
@@ -55,6 +56,38 @@ def test_an_explanation_recomputes_the_score(running: Running) -> None:
         assert item.explanation.sentence
 
 
+def test_an_event_counts_as_much_as_the_score_really_loses_without_it(running: Running) -> None:
+    films = ["50", "181", "172", "1", "121"]
+    seen = [click(f"session-{film}", "", film) for film in films]
+    for place, event in enumerate(seen):
+        event.event_time.FromSeconds(MOMENT_S - 3600 * (len(films) - place))
+    asked = {"candidate_item_ids": ["174", "210", "222", "257", "405"], "surface": "plain"}
+
+    whole = running.recommend_session(seen, explain=True, **asked)
+    without = {
+        film: {item.item_id: item.score for item in running.recommend_session(_but(seen, film), **asked).items}
+        for film in films
+    }
+
+    told = [(item, influence) for item in whole.items for influence in item.explanation.because_of]
+    assert told
+    assert not whole.header.degraded
+    for item, influence in told:
+        lost = item.score - without[influence.item_id][item.item_id]
+        assert influence.influence == pytest.approx(lost, abs=1e-5)
+        assert influence.event_id == f"session-{influence.item_id}"
+
+
+def test_an_explored_slate_has_its_probabilities_in_the_log_and_replays_to_itself(running: Running) -> None:
+    slates = [running.recommend("11", surface="discover", page_size=20, explain=True) for _ in range(4)]
+
+    replays = [running.replay(slate.recommendation_id) for slate in slates]
+
+    assert all(replay.identical for replay in replays), [list(replay.differences) for replay in replays]
+    rules = {rule.rule for slate in slates for item in slate.items for rule in item.explanation.adjustments}
+    assert {"exploration", "diversity-mmr"} <= rules
+
+
 def test_a_served_slate_replays_to_itself(running: Running) -> None:
     slate = running.recommend("3")
 
@@ -78,3 +111,7 @@ def test_the_status_page_shows_every_service_at_work(running: Running) -> None:
     )
     assert status.items == 1682
     assert status.lost_slates == 0
+
+
+def _but(events: list[event_pb2.Event], item_id: str) -> list[event_pb2.Event]:
+    return [event for event in events if event.item_id != item_id]
