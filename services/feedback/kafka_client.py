@@ -89,6 +89,7 @@ def open_consumer(options: KafkaOptions) -> Consumer:
     """A consumer without a group; whoever opens it assigns partitions."""
     return Consumer(
         QUICK_RETRIES
+        | {"check.crcs": True}
         | dict(options.properties)
         | {
             "bootstrap.servers": options.bootstrap_servers,
@@ -98,7 +99,6 @@ def open_consumer(options: KafkaOptions) -> Consumer:
             "auto.offset.reset": "earliest",
             "enable.partition.eof": True,
             "isolation.level": "read_committed",
-            "check.crcs": True,
             "fetch.wait.max.ms": 100,
             "fetch.error.backoff.ms": 50,
             "fetch.max.bytes": READ_AHEAD_KIB << 10,
@@ -124,10 +124,11 @@ def topic_partitions(options: KafkaOptions) -> int:
             for made in admin.create_topics([new], request_timeout=seconds).values():
                 made.result(seconds)
         return len(admin.list_topics(options.topic, timeout=seconds).topics[options.topic].partitions)
-    except KafkaException as error:
+    except (KafkaException, TimeoutError) as error:
+        why = error.args[0].str() if isinstance(error, KafkaException) else "no answer in time"
         raise ConfigError(
             f"WINNOW_FEEDBACK_KAFKA_BOOTSTRAP_SERVERS={options.bootstrap_servers}: the topic {options.topic} can "
-            f"neither be read nor made ({error.args[0].str()}); check that the brokers run, and their credentials in "
+            f"neither be read nor made ({why}); check that the brokers run, and the credentials in "
             f"WINNOW_FEEDBACK_KAFKA_PROPERTIES_PATH"
         ) from error
 

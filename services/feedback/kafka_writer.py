@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import structlog
@@ -37,7 +37,6 @@ from services.feedback.telemetry import COMMIT_SECONDS, ERASURES, RECORDS, REPEA
 from shared.domain.event_log import Erasure
 from shared.domain.watermark import Watermark
 from shared.kernel.clock import Clock
-from shared.kernel.config import ConfigError
 from shared.kernel.errors import ErrorReason, ServiceError
 from shared.wire.log import fact_to_bytes
 
@@ -88,20 +87,8 @@ class KafkaWriter:
         """Take the topic over and read what is not known of it yet.
 
         Raises:
-            ConfigError: the topic is not the one that belongs to the companion file.
-            ServiceError: STORAGE_UNAVAILABLE.
+            ServiceError: STORAGE_UNAVAILABLE: the cluster does not answer, or the topic is not the one of these files.
         """
-        cursor = KafkaCursor(self._options)
-        try:
-            with kafka_errors(self._options):
-                short = {p: end for p, end in cursor.ends(self.partitions).items() if end < self.head.offset(p)}
-        finally:
-            cursor.close()
-        if short:
-            raise ConfigError(
-                f"the topic {self._options.topic} ends before what was acknowledged ({self.head}): it was made anew or "
-                f"lost records; restore it, or move {self._folder} away to begin a new log with another topic"
-            )
         start = _lesser(self.companion.slates_through, Watermark.parse(self._seen.through))
         with storage_errors(self._folder), kafka_errors(self._options):
             self._take_over(start)
@@ -199,11 +186,20 @@ class KafkaWriter:
     def _catch_up(self, start: Watermark) -> None:
         cursor = KafkaCursor(self._options)
         try:
+            self._check_ends(cursor.ends(self.partitions))
             cursor.assign(self.partitions, start)
             while records := cursor.rest(len(self.partitions), CATCH_UP_RECORDS):
                 self._learn(records)
         finally:
             cursor.close()
+
+    def _check_ends(self, ends: Mapping[int, int]) -> None:
+        if any(end < self.head.offset(partition) for partition, end in ends.items()):
+            why = (
+                f"it ends before what was acknowledged, {self.head}, so it was made anew or lost records: restore it, "
+                f"or begin another log by moving {self._folder} away and naming another topic"
+            )
+            raise kafka_unavailable(self._options, why)
 
     def _learn(self, records: Sequence[KafkaRecord]) -> None:
         known = keys_of(self._connection, {record.key_row for record in records if record.key_row})
@@ -262,11 +258,7 @@ class KafkaWriter:
         return self.head
 
     def _write(self, messages: Sequence[Message], asked: Sequence[int]) -> dict[int, Place]:
-        try:
-            places, behind = self._transactions.write(messages, asked)
-        except (KafkaException, BufferError):
-            self._failed_at = time.monotonic()
-            raise
+        places, behind = self._transactions.write(messages, asked)
         self.head = self.head.joined(Watermark(tuple(sorted(behind.items()))))
         return places
 

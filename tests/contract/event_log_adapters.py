@@ -68,6 +68,17 @@ def topic_of(folder: Path) -> str:
     return f"events-{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
 
 
+def kafka_settings(folder: Path) -> dict[str, object]:
+    """What a service is told so that it opens the log of `open_kafka`."""
+    bootstrap = shared_broker().bootstrap
+    return {
+        "log": "kafka",
+        "kafka_bootstrap_servers": bootstrap,
+        "kafka_topic": topic_of(folder),
+        "kafka_partitions": 3,
+    }
+
+
 DURABLE: dict[str, OpenLog] = {"sqlite": open_sqlite, "kafka": open_kafka}
 """Adapters that keep what they have when they are opened again."""
 ALL: dict[str, OpenLog] = {"memory": open_memory, **DURABLE}

@@ -27,11 +27,11 @@ IDS_IN_MEMORY = 64
 
 
 class FeedbackProcess:
-    """One process over a data folder."""
+    """One process over a data folder, with more settings where they are given."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, **settings: object) -> None:
         self._told, child = FORKS.Pipe(duplex=False)
-        self._process = FORKS.Process(target=serve, args=(data_dir, child))
+        self._process = FORKS.Process(target=serve, args=(data_dir, child, settings))
         self._process.start()
         child.close()
 
@@ -51,15 +51,14 @@ class FeedbackProcess:
         self._told.close()
 
 
-def serve(data_dir: Path, tell: Connection) -> None:
+def serve(data_dir: Path, tell: Connection, more: dict[str, object]) -> None:
     """What the process does: the whole service, as `python -m services.feedback` runs it."""
     os.environ["WINNOW_LOG_LEVEL"] = "error"
 
     @asynccontextmanager
     async def app() -> AsyncIterator[None]:
-        settings = load(
-            FeedbackSettings, data_dir=data_dir, address="127.0.0.1:0", metrics_port=0, ids_in_memory=IDS_IN_MEMORY
-        )
+        ports = {"address": "127.0.0.1:0", "metrics_port": 0}
+        settings = load(FeedbackSettings, data_dir=data_dir, ids_in_memory=IDS_IN_MEMORY, **ports, **more)
         async with open_feedback(settings, system_clock) as service, serving(settings, [service.hosted]) as server:
             tell.send(server.address)
             yield

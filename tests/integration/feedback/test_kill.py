@@ -10,15 +10,18 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from shared.clients.feedback import GrpcFeedback
 from shared.domain.events import Event
 from shared.domain.watermark import Watermark
 from shared.kernel.client import open_channel
 from shared.kernel.errors import ServiceError
-from tests.contract.event_log_adapters import event, open_sqlite, records
+from tests.contract.event_log_adapters import DURABLE, event, kafka_settings, records
 from tests.integration.feedback.killable import FeedbackProcess
 
-KILLS = 200 if os.environ.get("WINNOW_SOAK") else 20
+SOAK = bool(os.environ.get("WINNOW_SOAK"))
+KILLS = {"sqlite": 200 if SOAK else 20, "kafka": 200 if SOAK else 10}
 LONGEST_LIFE_S = 0.4
 STREAMER, CALLER = "streamer", "caller"
 
@@ -76,34 +79,37 @@ class Reader:
                 self.position = batch.watermark
 
 
-async def test_what_was_acknowledged_survives_any_number_of_kills(tmp_path: Path) -> None:
+@pytest.mark.parametrize("adapter", KILLS)
+async def test_what_was_acknowledged_survives_any_number_of_kills(tmp_path: Path, adapter: str) -> None:
+    kills, settings = KILLS[adapter], kafka_settings(tmp_path) if adapter == "kafka" else {}
     generator = random.Random(20)
     streamer, caller, reader = Writer(STREAMER, generator), Writer(CALLER, generator), Reader()
     acknowledged_lives = 0
-    for life in range(KILLS):
+    for life in range(kills):
         before = streamer.acknowledged + caller.acknowledged
-        await live(tmp_path, generator.random() * LONGEST_LIFE_S, (streamer.stream, caller.call, reader.follow), life)
+        process = FeedbackProcess(tmp_path, **settings)
+        await live(process, generator.random() * LONGEST_LIFE_S, (streamer.stream, caller.call, reader.follow), life)
         acknowledged_lives += streamer.acknowledged + caller.acknowledged > before
 
-    async with open_sqlite(tmp_path) as log:
+    async with DURABLE[adapter](tmp_path) as log:
         found = [record.fact for record in await records(log)]
         for writer in (streamer, caller):
             mine = [fact for fact in found if isinstance(fact, Event) and fact.user_id == writer.user_id]
             assert mine == [numbered(writer.user_id, number) for number in range(len(mine))]
             assert writer.acknowledged <= len(mine) <= writer.sent
-        assert reader.seen == found[: len(reader.seen)]
+            read = [fact for fact in reader.seen if fact.user_id == writer.user_id]
+            assert read == mine[: len(read)]
 
         head = await log.head()
         await log.append([numbered(STREAMER, number) for number in range(streamer.acknowledged)])
         assert await log.head() == head
 
-    assert acknowledged_lives > KILLS // 3
+    assert acknowledged_lives > kills // 3
     assert len(reader.seen) > len(found) // 3
 
 
-async def live(data_dir: Path, life_s: float, talks: tuple[object, ...], number: int) -> None:
+async def live(process: FeedbackProcess, life_s: float, talks: tuple[object, ...], number: int) -> None:
     """One life of the process: it starts, is talked to, and dies after a while; every fifth dies while it starts."""
-    process = FeedbackProcess(data_dir)
     address = asyncio.create_task(process.address())
     if number % 5 == 4:
         await asyncio.wait([address], timeout=life_s)
