@@ -25,6 +25,7 @@ from services.recommendation.memory import Memory
 from services.recommendation.next_page import LateChecks, NextPages, Slates
 from services.recommendation.paging import PageTokens
 from services.recommendation.pipeline import Pipeline, Stages
+from services.recommendation.quality import QualityFactor
 from services.recommendation.ranking import RankingStage
 from services.recommendation.recommender import Recommender
 from services.recommendation.recording import SlateRecorder
@@ -114,6 +115,7 @@ def _recommender(parts: _Parts) -> Recommender:
         ids=RecommendationIds(clock, np.random.default_rng()),
         surfaces=surfaces,
         pipeline=pipeline,
+        quality=stages.quality,
         pages=NextPages(tokens, Slates(reserve, parts.recorder, ports.feedback), checks),
         tokens=tokens,
         writer=PageWriter(ports.features, Influences(ports.ranking), parts.memory),
@@ -140,6 +142,7 @@ def _stages(parts: _Parts) -> Stages:
         item_filters=item_filters(),
         ranking=RankingStage(ports.ranking, ports.features),
         selecting=Selecting(parts.exposures),
+        quality=QualityFactor(parts.settings.target_ms, parts.settings.target_percentile),
     )
 
 

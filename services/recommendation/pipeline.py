@@ -27,6 +27,7 @@ import numpy as np
 
 from services.recommendation.hydration import ItemHydration, ViewerHydration
 from services.recommendation.identity import seed_of
+from services.recommendation.quality import QualityFactor
 from services.recommendation.queries import Query
 from services.recommendation.ranked_slate import RankedSlate
 from services.recommendation.ranker_inputs import candidate_columns
@@ -51,6 +52,7 @@ class Stages:
     Attributes:
         sources: asked in order until a page can be filled; the caller's own candidates come instead of them.
         selecting: puts what was ranked into its order.
+        quality: the share of the candidates that is ranked under load.
     """
 
     viewers: ViewerHydration
@@ -60,6 +62,7 @@ class Stages:
     item_filters: Sequence[Filter]
     ranking: RankingStage
     selecting: Selecting
+    quality: QualityFactor
 
 
 class Pipeline:
@@ -126,10 +129,12 @@ class Pipeline:
         limit = max(surface.ranked_candidates, query.page_size, len(query.candidate_item_ids))
         if len(pool) <= query.page_size:
             return pool
-        budget_ms = journey.budget.remaining_ms
-        count = self._stages.ranking.affordable(min(limit, len(pool)), query.page_size, budget_ms)
-        if count < min(limit, len(pool)):
-            journey.lose("rank", "shrunk", f"{count} of {len(pool)} candidates are ranked in {budget_ms:.0f} ms")
+        wanted, budget_ms = min(limit, len(pool)), journey.budget.remaining_ms
+        in_time = self._stages.ranking.affordable(wanted, query.page_size, budget_ms)
+        count = min(in_time, max(query.page_size, round(wanted * self._stages.quality.share)))
+        if count < wanted:
+            why = f"in {budget_ms:.0f} ms" if count == in_time else "because answers have been late"
+            journey.lose("rank", "shrunk", f"{count} of {wanted} candidates are ranked {why}")
         kept = _best(pool, count)
         journey.count("cut", len(pool), len(pool) - len(kept))
         return pool.take(kept)

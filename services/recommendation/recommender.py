@@ -13,6 +13,7 @@ from services.recommendation.lookups import Lookups
 from services.recommendation.next_page import NextPages
 from services.recommendation.paging import PageTokens, Place
 from services.recommendation.pipeline import Pipeline
+from services.recommendation.quality import QualityFactor
 from services.recommendation.queries import Answer, Listing, Query, ReplayReport
 from services.recommendation.ranked_slate import RankedSlate
 from services.recommendation.recording import SlateRecorder
@@ -33,6 +34,7 @@ class Recommender:
     ids: RecommendationIds
     surfaces: Surfaces
     pipeline: Pipeline
+    quality: QualityFactor
     pages: NextPages
     tokens: PageTokens
     writer: PageWriter
@@ -52,11 +54,14 @@ class Recommender:
         query, journey = self._configured(query), Journey(query.budget, funnel_ids=query.funnel_ids)
         if query.page_token:
             return await self._next(query, journey)
-        recommendation_id = self.ids.next()
+        recommendation_id, began_s = self.ids.next(), query.budget.ticks()
         slate = await self.pipeline.rank(query, recommendation_id, self.clock(), journey)
         shown = len(slate.served.shown_rows)
         after = Place(recommendation_id, shown, shown) if len(slate.served.reserve_rows) else None
-        return await self._answer(query, slate, 0, after, journey)
+        answer = await self._answer(query, slate, 0, after, journey)
+        if not query.explain:  # an explanation takes longer however many are ranked
+            self.quality.learn((query.budget.ticks() - began_s) * 1e3)
+        return answer
 
     async def similar(self, query: Query, item_ids: Sequence[str]) -> Listing:
         """Items like the given ones."""

@@ -23,6 +23,10 @@ class RecommendationSettings(ListeningSettings, prefix="RECOMMENDATION"):
         2_000, ge=1, description="longest time for an answer; a caller's shorter deadline shortens it"
     )
     answer_margin_ms: int = Field(10, ge=0, description="part of the caller's deadline kept for sending the answer")
+    target_ms: float = Field(
+        500.0, ge=0, description="fewer candidates are ranked while answers take longer than this; 0: never fewer"
+    )
+    target_percentile: float = Field(0.95, gt=0, lt=1, description="share of the answers that shall meet the target")
     page_token_secret: SecretStr | None = Field(
         None,
         min_length=16,

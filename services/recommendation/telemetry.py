@@ -15,6 +15,9 @@ SLATES_WAITING: Final = gauge("recommendation_slates_waiting", "Served slates th
 SURFACES_REFUSED: Final = gauge(
     "recommendation_surfaces_refused", "1 while a mistake in the surfaces' files keeps the old configuration at work."
 )
+QUALITY_FACTOR: Final = gauge(
+    "recommendation_quality_factor", "Share of the candidates that is ranked; below 1 while answers miss their target."
+)
 
 
 def observe(provenance: Provenance, candidates: int) -> None:

@@ -1,0 +1,106 @@
+"""The quality factor: fewer candidates while answers are late, and all of them again afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from services.recommendation.budget import Budget
+from services.recommendation.quality import LEAST, QualityFactor
+from shared.domain.ranking import RankingResult
+from tests.unit.recommendation.front import World, ask, losses, opened, replaced
+
+ALL = 300
+
+
+def answered(quality: QualityFactor, count: int, latency_ms: Callable[[int, float], float]) -> list[float]:
+    """Latencies of so many answers that rank as many as the factor says, each with its own luck."""
+    luck = np.random.default_rng(5).exponential(1.0, count)
+    latencies = []
+    for each in luck.tolist():
+        latencies.append(latency_ms(round(quality.share * ALL), each))
+        quality.learn(latencies[-1])
+    return latencies
+
+
+@pytest.mark.parametrize("percentile", [0.5, 0.9, 0.95])
+def test_it_settles_where_the_chosen_percentile_meets_the_target(percentile: float) -> None:
+    quality = QualityFactor(50.0, percentile)
+
+    latencies = answered(quality, 20_000, lambda ranked, luck: 5 + ranked * 0.4 * (0.7 + 0.3 * luck))
+
+    settled = latencies[5_000:]
+    assert np.mean(np.array(settled) <= 50.0) == pytest.approx(percentile, abs=0.01)
+    assert 0.1 < quality.share < 1
+
+
+def test_while_the_target_is_met_everything_is_ranked_and_a_few_late_answers_change_nothing() -> None:
+    quality = QualityFactor(50.0, 0.95)
+
+    for latency_ms in [20.0] * 100 + [500.0] * 4:
+        quality.learn(latency_ms)
+        assert quality.share == 1
+
+
+def test_it_grows_back_when_the_load_is_over() -> None:
+    quality = QualityFactor(50.0, 0.95)
+
+    answered(quality, 500, lambda _ranked, _luck: 80.0)
+    shrunk = quality.share
+    answered(quality, 1_000, lambda _ranked, _luck: 20.0)
+
+    assert shrunk == LEAST
+    assert quality.share == 1
+
+
+def test_without_a_target_nothing_is_ever_late() -> None:
+    quality = QualityFactor(0.0, 0.95)
+
+    answered(quality, 100, lambda _ranked, _luck: 1e6)
+
+    assert quality.share == 1
+
+
+async def test_under_load_fewer_candidates_are_ranked_which_is_said_and_the_page_stays_full() -> None:
+    world = World()
+    world.candidates.sources = {"retriever": tuple(film.item_id for film in world.films[5:])}
+    now_s = [0.0]
+
+    def slowly(result: RankingResult) -> RankingResult:
+        now_s[0] += 0.002 * len(result.probabilities)  # a candidate takes two milliseconds
+        return result
+
+    world.ranking.answer_with = slowly
+    async with opened(world, target_ms=60, target_percentile=0.5) as app:
+        answers = [
+            await app.recommender.recommend(replaced(ask(), budget=Budget.of(1_000, lambda: now_s[0])))
+            for _ in range(100)
+        ]
+
+    ranked = [len(request.candidates) for request in world.ranking.requests]
+    assert ranked[0] == 55
+    assert losses(answers[0]) == set()
+    assert np.median(ranked[50:]) == pytest.approx(30, abs=2), "60 ms"
+    assert losses(answers[-1]) == {("rank", "shrunk")}
+    assert all(len(answer.entries) == 10 for answer in answers)
+
+
+async def test_the_caller_gets_a_full_page_however_late_answers_are() -> None:
+    world = World()
+    now_s = [0.0]
+
+    def hardly(result: RankingResult) -> RankingResult:
+        now_s[0] += 1.0
+        return result
+
+    world.ranking.answer_with = hardly
+    async with opened(world, target_ms=1) as app:
+        for _ in range(60):
+            answer = await app.recommender.recommend(
+                replaced(ask(page_size=20), budget=Budget.of(60_000, lambda: now_s[0]))
+            )
+
+    assert len(answer.entries) == 20
+    assert len(world.ranking.requests[-1].candidates) == 20
