@@ -25,6 +25,7 @@ class Exploration(BaseModel):
         first_position: position of the first such entry, from 0.
         every: the next ones stand so many positions below it each.
         probability: that a slot is explored at all; else it keeps its ranked entry.
+        sources: a slot chooses among candidates of these sources; empty: of all.
         exposure_budget: an item shown as often as this (halved every week) is not under-exposed any more.
         success_budget: nor is one that was consumed as often as this.
         candidates: under-exposed candidates that a slot chooses from at most, the best ranked ones.
@@ -37,6 +38,7 @@ class Exploration(BaseModel):
     first_position: int = Field(default=3, ge=0, lt=200)
     every: int = Field(default=5, ge=1, lt=200)
     probability: float = Field(default=0.1, gt=0, le=1)
+    sources: tuple[str, ...] = ()
     exposure_budget: float = Field(default=100.0, gt=0)
     success_budget: float = Field(default=20.0, gt=0)
     candidates: int = Field(default=20, ge=1, le=50)

@@ -12,7 +12,7 @@ from services.recommendation.exposures import Exposures
 from services.recommendation.labels import labels_of
 from services.recommendation.queries import Query
 from services.recommendation.ranking import Ranked
-from services.recommendation.slate import Order, Pool, Scores
+from services.recommendation.slate import Mask, Order, Pool, Scores
 from services.recommendation.surface import Surface
 from shared.domain.slates import Evidence, Labels, ServedSlate
 
@@ -39,15 +39,26 @@ class Selecting:
         order = selection.order(ranked.candidates, ranked.scores, surface, query.page_size, labels)
         if not surface.exploration.slots or query.candidate_item_ids:
             return Selected(order, labels, Evidence())
-        evidence = self._evidence(ranked, order, surface)
+        evidence = self._evidence(pool, ranked, order, surface)
         return Selected(explored(order, evidence, surface.exploration, query.page_size, seed), labels, evidence)
 
-    def _evidence(self, ranked: Ranked, order: Order, surface: Surface) -> Evidence:
+    def _evidence(self, pool: Pool, ranked: Ranked, order: Order, surface: Surface) -> Evidence:
         """What is known of the candidates that may fill a slot: nobody is shown what they would regret."""
         candidates = ranked.candidates
         successes = candidates.popularity if len(candidates.popularity) else np.zeros(len(candidates), np.float32)
         eligible = ~ranked.scores.sunk & (order.values >= 0)
+        if surface.exploration.sources:
+            eligible &= _of_sources(pool, surface.exploration.sources)
         return under_exposed(self._exposures.of(candidates.item_ids), successes, eligible, surface.exploration)
+
+
+def _of_sources(pool: Pool, names: tuple[str, ...]) -> Mask:
+    """(N,) what any of these sources gave."""
+    given = np.zeros(len(pool), np.bool_)
+    for hits in pool.sources:
+        if hits.source in names:
+            given[hits.rows] = True
+    return given
 
 
 def reselected(served: ServedSlate, scores: Scores, surface: Surface) -> Order:

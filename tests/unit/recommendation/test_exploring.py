@@ -190,6 +190,19 @@ async def test_an_explored_page_is_logged_with_its_probabilities_and_says_so(tmp
         assert entry.item_id in {slate.candidates.item_ids[row] for row in slate.evidence.rows}
 
 
+async def test_a_slot_chooses_among_the_named_sources_only(tmp_path: Path) -> None:
+    world = _world()
+    ids = [film.item_id for film in world.films]
+    world.candidates.sources = {"retriever": tuple(ids[5:40]), "underexposed": ("film-050", "film-039")}
+    chance = "slots: 1, first_position: 0, probability: 1, success_budget: 1000, sources: [underexposed]"
+    _surface(tmp_path, "{" + chance + "}")
+
+    async with opened(world, surfaces_dir=tmp_path) as app:
+        first = {item_ids(await app.recommender.recommend(ask()))[0] for _ in range(30)}
+
+    assert first == {"film-050", "film-039"}
+
+
 async def test_an_item_that_spent_its_budget_is_not_explored_again(tmp_path: Path) -> None:
     world = _world()
     world.candidates.sources = {"retriever": tuple(film.item_id for film in world.films[30:45])}

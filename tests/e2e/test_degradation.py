@@ -1,0 +1,60 @@
+"""The degradation ladder with real processes: each dependency is killed and frozen while callers go on asking."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.parts import NAMES, Load, Parts
+from tests.e2e.product import START_SECONDS, Product, wait_until
+
+STAGE = {"feature": "hydrate", "candidate_generation": "retrieve", "ranking": "rank"}
+"""What an answer lists when a service is gone."""
+
+CALLS_WITHOUT = 30
+
+
+@pytest.fixture(scope="module")
+def parts(product: Product) -> Iterator[Parts]:
+    """Five processes that serve."""
+    running = Parts(product.data_dir)
+    for name in NAMES:
+        running.start(name)
+    try:
+        running.wait_healthy()
+        for number in range(60):
+            running.recommend(str(number + 1))
+        yield running
+    finally:
+        running.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
+@pytest.mark.parametrize("name", STAGE)
+def test_without_a_service_every_call_is_answered_in_time_says_what_it_lost_and_all_is_well_again(
+    parts: Parts, name: str, number: signal.Signals
+) -> None:
+    with Load.on(parts) as load:
+        parts.strike(name, number)
+        wait_until(lambda: load.lost[STAGE[name]] >= CALLS_WITHOUT or bool(load.failures), START_SECONDS)
+        parts.bring_back(name, number)
+        parts.wait_healthy()
+
+    assert load.failures == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
+def test_without_the_log_slates_are_served_and_are_in_it_as_soon_as_it_is_back(
+    parts: Parts, number: signal.Signals
+) -> None:
+    with Load.on(parts) as load:
+        parts.strike("feedback", number)
+        slates = [parts.recommend(str(user)) for user in range(1, 11)]
+        parts.bring_back("feedback", number)
+        parts.wait_healthy()
+
+    assert load.failures == []
+    for slate in slates:
+        wait_until(lambda slate=slate: parts.has_logged(slate), START_SECONDS)  # type: ignore[misc]
