@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: bench-smoke env-example help run test check format setup setup-dev protos lock unit contract integration e2e soak clean
+.PHONY: bench-quality bench-smoke env-example help run test check format setup setup-dev protos lock unit contract integration e2e soak clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -58,6 +58,9 @@ protos: setup-dev ## generate the stubs again
 
 bench-smoke: setup-dev ## latency of `Recommend`, stage by stage, on one channel (after make run)
 	$(BIN)/python -m tests.benchmarks.smoke
+
+bench-quality: setup-dev ## NDCG@10 against latency, by the number of candidates that are ranked (after make run)
+	$(BIN)/python -m tests.benchmarks.quality_bench
 
 # One lock for Python 3.11 to 3.13. torch and what only its CUDA builds need are left out: deploy/setup.sh installs them.
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet \

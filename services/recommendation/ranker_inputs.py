@@ -79,7 +79,7 @@ def _known(state: ItemState | None, time_ms: int) -> tuple[float, float, float, 
     if state is None or state.item is None:
         return (-1.0, state.popularity, state.trend, "", "") if state is not None else (-1.0, 0.0, 0.0, "", "")
     item = state.item
-    age_days = max(0.0, (time_ms - item.created_ms) / DAY_MS) if item.created_ms else -1.0
+    age_days = max(0.0, (time_ms - item.created_ms) / DAY_MS) if item.created_ms > 0 else -1.0  # as in training
     return age_days, state.popularity, state.trend, item.creator_id, item.categories[0] if item.categories else ""
 
 
