@@ -9,6 +9,8 @@ import numpy as np
 
 from services.trainer.baselines.als import ImplicitAls
 from services.trainer.baselines.ease import DECAYS, Ease
+from services.trainer.baselines.factorisation import Factorisation
+from services.trainer.baselines.lightgcn import LightGcn
 from services.trainer.baselines.neighbours import ItemNeighbours
 from services.trainer.baselines.popularity import Popularity, RecentPopularity
 from services.trainer.baselines.scoring import Baseline, ScoringRecommender, TrainingSet, Variants
@@ -25,6 +27,8 @@ BASELINES: Mapping[str, Callable[[], Baseline]] = {
     "ease": Ease,
     "ease-decayed": lambda: Ease(decays=DECAYS),
     "ials": ImplicitAls,
+    "matrix-factorisation": Factorisation,
+    "lightgcn": LightGcn,
 }
 TUNING_USERS = 4_000
 """Validation users that a setting is judged by."""
