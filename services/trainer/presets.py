@@ -59,7 +59,7 @@ class TrainingSettings:
         threads: of torch; a second one gains a third on idle cores and loses much on busy ones, where it waits.
         recall_k, recall_target: the index must reach this recall at k against exact search.
         followers: that the transition table keeps of each item.
-        decay, damping: of the transition counter.
+        decay, damping: of the transition counter; None: chosen on the validation requests.
         feature_limit: features of items at most.
         validation_users: users that validation asks at most.
         quotas, serving_quotas: candidates by source, in training and as the services give them.
@@ -81,8 +81,8 @@ class TrainingSettings:
     recall_k: int = 200
     recall_target: float = 0.95
     followers: int = 200
-    decay: float = 0.9
-    damping: float = 0.5
+    decay: float | None = None
+    damping: float | None = None
     feature_limit: int = 20_000
     validation_users: int = 2_000
     final_fit: bool = True

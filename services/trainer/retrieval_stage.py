@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import nan
 
 import numpy as np
@@ -17,12 +18,13 @@ from services.trainer.progress import Progress
 from services.trainer.retrieval_training import RetrievalTask
 from services.trainer.sequences import TrainingSequences
 from services.trainer.splits import Split
+from services.trainer.transition_choice import chosen_parameters
 from services.trainer.two_stage import Retrieval, RetrievalOnly
 from shared.model.encoding import ValueScale
 from shared.model.item_tower import ItemEncoding, ItemTable
 from shared.model.knowledge import KnowledgeSource, Statistics
 from shared.model.retriever import RetrieverModel, RetrieverNetwork, new_network
-from shared.model.transitions import TransitionTable, transition_table
+from shared.model.transitions import TransitionCounts, TransitionTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +149,16 @@ class RetrievalStage:
         return Retrieval(model, knowledge)
 
     def _transitions(self, events: Interactions) -> TransitionTable:
-        sequences, settings = self._data.sequences(events), self._run.settings
-        return transition_table(
-            (sequences.item_rows, sequences.offsets),
-            len(self._data.dataset.items),
-            settings.followers,
-            (settings.decay, settings.damping),
-        )
+        return self._counts(events).table(self._run.settings.followers, self._counter_parameters)
+
+    def _counts(self, events: Interactions) -> TransitionCounts:
+        sequences = self._data.sequences(events)
+        return TransitionCounts.of((sequences.item_rows, sequences.offsets), len(self._data.dataset.items))
+
+    @cached_property
+    def _counter_parameters(self) -> tuple[float, float]:
+        """Decay and damping: as set, else as validation likes them."""
+        settings = self._run.settings
+        if settings.decay is not None and settings.damping is not None:
+            return settings.decay, settings.damping
+        return chosen_parameters(self._counts(self._data.train), settings.followers, self._data.validation)

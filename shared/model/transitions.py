@@ -147,26 +147,48 @@ def count_transitions(sequences: tuple[Rows, Rows], items: int) -> tuple[Rows, R
     return keys // items, keys % items, weights
 
 
+@dataclass(frozen=True, slots=True)
+class TransitionCounts:
+    """The raw counter T and the popularity of each item: every table of the same events is made of them.
+
+    Attributes:
+        before, after: (nnz,) rows i and j of each pair that occurs (i ≠ j), in order of (i, j).
+        counts: (nnz,) T[i, j].
+        popularity: (N,) events of each item.
+    """
+
+    before: Rows
+    after: Rows
+    counts: npt.NDArray[np.float64]
+    popularity: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, sequences: tuple[Rows, Rows], items: int) -> TransitionCounts:
+        """Count; the arguments are those of `count_transitions`."""
+        popularity = np.bincount(sequences[0], minlength=items).astype(np.float64)
+        return cls(*count_transitions(sequences, items), popularity)
+
+    def table(self, keep: int, parameters: tuple[float, float]) -> TransitionTable:
+        """Weigh the counts and keep the strongest followers of each item.
+
+        Args:
+            keep: M.
+            parameters: decay and damping.
+        """
+        (decay, damping), items = parameters, len(self.popularity)
+        weights = self.counts / np.maximum(self.popularity[self.after], 1) ** damping
+        strongest = np.lexsort((self.after, -weights, self.before))  # by item, then weight falling, then row
+        starts = np.concatenate(([0], np.cumsum(np.bincount(self.before, minlength=items))))
+        kept = np.sort(strongest[(np.arange(len(strongest)) - starts[self.before[strongest]]) < keep])
+        offsets = np.concatenate(([0], np.cumsum(np.bincount(self.before[kept], minlength=items))))
+        return TransitionTable(offsets, self.after[kept], weights[kept].astype(np.float32), decay, damping)
+
+
 def transition_table(
     sequences: tuple[Rows, Rows], items: int, keep: int, parameters: tuple[float, float]
 ) -> TransitionTable:
-    """Fit the table.
-
-    Args:
-        sequences: as for `count_transitions`.
-        items: N.
-        keep: M.
-        parameters: decay and damping.
-    """
-    decay, damping = parameters
-    before, after, counts = count_transitions(sequences, items)
-    popularity = np.bincount(sequences[0], minlength=items).astype(np.float64)
-    weights = counts / np.maximum(popularity[after], 1) ** damping
-    strongest = np.lexsort((after, -weights, before))  # by item, then weight falling, then row
-    starts = np.concatenate(([0], np.cumsum(np.bincount(before, minlength=items))))
-    kept = np.sort(strongest[(np.arange(len(before)) - starts[before[strongest]]) < keep])
-    offsets = np.concatenate(([0], np.cumsum(np.bincount(before[kept], minlength=items))))
-    return TransitionTable(offsets, after[kept], weights[kept].astype(np.float32), decay, damping)
+    """Count and weigh at once, see `TransitionCounts`."""
+    return TransitionCounts.of(sequences, items).table(keep, parameters)
 
 
 def _merged(

@@ -59,3 +59,20 @@ def random_dataset(rng: np.random.Generator, users: int = 60, items: int = 50, e
         rng.integers(0, users, events), rng.integers(0, items, events), rng.integers(0, 200, events), strict=True
     )
     return dataset_of((f"u{user}", f"i{item}", float(time)) for user, item, time in rows)
+
+
+def walks(users: int = 120, items: int = 24, length: int = 12, seed: int = 0) -> Dataset:
+    """Everybody walks a ring of items, one or (a third of the time) two steps on: the next item is nearly known.
+
+    Each item is in the category of its quarter of the ring.
+    """
+    rng = np.random.default_rng(seed)
+    rows = []
+    for user in range(users):
+        steps = np.where(rng.random(length) < 1 / 3, 2, 1)
+        places = (rng.integers(0, items) + np.cumsum(steps)) % items
+        rows += [(f"u{user}", f"i{place}", float(time * 1000 + user)) for time, place in enumerate(places)]
+    details = [
+        Item(f"i{row}", title=f"Item {row}", categories=(f"quarter-{4 * row // items}",)) for row in range(items)
+    ]
+    return dataset_of(sorted(rows, key=lambda row: row[2]), details)

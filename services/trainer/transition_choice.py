@@ -1,0 +1,61 @@
+"""The transition counter's two settings, chosen on the validation requests: domains differ much.
+
+Where purchases follow a need (Beauty), only the last event counts; where tastes last (films), decay is slow. The choice
+goes along one setting after the other from the standing one, so it costs a few seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from services.trainer.evaluation import Requests, evaluate
+from services.trainer.splits import Split
+from shared.model.index import NONE, best_of
+from shared.model.transitions import TransitionCounts, TransitionTable
+
+DECAYS = (0.3, 0.6, 0.8, 0.9)
+DAMPINGS = (0.0, 0.25, 0.5, 0.75)
+STANDING_DECAY = 0.9
+"""While the damping is chosen."""
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class TransitionsOnly:
+    """The counter's own order as a `Recommender`.
+
+    Attributes:
+        table: the counter.
+    """
+
+    table: TransitionTable
+
+    @property
+    def name(self) -> str:
+        """For tables and files."""
+        return "transitions"
+
+    def recommend(self, requests: Requests, k: int) -> npt.NDArray[np.int32]:
+        """(B, k) distinct unseen item rows, best first; -1 behind the last that the counter knows."""
+        lists = np.full((len(requests), k), NONE, np.int32)
+        for request in range(len(requests)):
+            rows, scores = self.table.scored(requests.histories[request].astype(np.int64))
+            free = requests.catalogue[rows] & ~np.isin(rows, requests.seen[request])
+            lists[request] = best_of(rows[free][None], scores[free][None], k).rows[0]
+        return lists
+
+
+def chosen_parameters(counts: TransitionCounts, keep: int, validation: Split) -> tuple[float, float]:
+    """Decay and damping with the best NDCG@10 on the validation requests."""
+    tables = {damping: counts.table(keep, (STANDING_DECAY, damping)) for damping in DAMPINGS}
+    damping = max(tables, key=lambda tried: _quality(tables[tried], validation))
+    chosen = max(DECAYS, key=lambda tried: _quality(replace(tables[damping], decay=tried), validation))
+    return chosen, damping
+
+
+def _quality(table: TransitionTable, validation: Split) -> float:
+    return evaluate(TransitionsOnly(table), validation).values["ndcg@10"]
