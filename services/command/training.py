@@ -11,7 +11,7 @@ import typer
 
 from services.command.importing import open_source
 from services.command.options import DEFAULT_ADDRESS, Address, Json, RegistryUrl
-from services.command.output import Bars, console, fail, readable_errors, show, table
+from services.command.output import Bars, fail, readable_errors, show, table
 from shared.kernel.clock import system_clock
 from shared.kernel.config import load
 
@@ -26,7 +26,7 @@ Data = Annotated[
 Interactions = Annotated[Path | None, typer.Option(help="A file of interactions instead of --data.")]
 Items = Annotated[Path | None, typer.Option(help="A file of items beside it.")]
 Split = Annotated[str, typer.Option(help="What is held out: leave-one-out or time.")]
-SHOWN = ("hr@10", "ndcg@10", "mrr@10", "recall@100", "recall@300", "coverage@10")
+STAGES = ("retrieval", "transitions", "two-stage")
 
 
 def train(
@@ -36,7 +36,10 @@ def train(
     split: Split = "leave-one-out",
     preset: Annotated[str, typer.Option(help="Size of the networks: tiny, small, base or large.")] = "small",
     seed: Annotated[int, typer.Option(help="The same seed and data give the same bundle.")] = 0,
-    threads: Annotated[int, typer.Option(help="Processor threads.")] = 2,
+    threads: Annotated[
+        int,
+        typer.Option(help="Processor threads; a second one gains a third on idle cores, and loses much on busy ones."),
+    ] = 1,
     registry: RegistryUrl = "",
     address: Address = DEFAULT_ADDRESS,
     json: Json = False,
@@ -64,34 +67,28 @@ def evaluate(
     split: Split = "leave-one-out",
     stage: Annotated[
         list[str] | None,
-        typer.Option(help="retrieval, two-stage or baseline:NAME; may be repeated. None: both stages."),
+        typer.Option(
+            help="retrieval, transitions, two-stage or baseline:NAME; may be repeated. None: the first three."
+        ),
     ] = None,
     bundle: Annotated[str, typer.Option(help="Version of the bundle; empty: the one that is served.")] = "",
     export: Annotated[Path | None, typer.Option(help="Write the lists of the last stage, for any scorer.")] = None,
     output: Annotated[Path | None, typer.Option(help="Write the measurements as JSON.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Write pictures into this folder (needs matplotlib).")] = None,
     registry: RegistryUrl = "",
     address: Address = DEFAULT_ADDRESS,
     json: Json = False,
 ) -> None:
     """Measure a bundle or a baseline: full ranking, seen items removed, one target a user."""
-    from services.trainer.export import write_predictions
-    from services.trainer.reporting import as_record, write_metrics
+    from services.command.evaluating import show_measured, write_measured
     from services.trainer.settings import TrainerSettings
 
     with readable_errors():
         settings = load(TrainerSettings, split=split, **({"registry_url": registry} if registry else {}))
         dataset, _ = _dataset(data, interactions, items, address)
-        measured = _measured(dataset, stage or ["retrieval", "two-stage"], settings, bundle)
-    last = measured[-1]
-    if export:
-        write_predictions(export, dataset, last.split.user_rows, last.metrics.lists)
-    if output:
-        write_metrics(output, [each.metrics for each in measured], {"data": dataset.name, "split": split})
-    rows = [_row(each.metrics.name, each.metrics.values) for each in measured]
-    records = [as_record(each.metrics) | {"bundle": each.version, "note": each.note} for each in measured]
-    show(json, records, table(f"{dataset.name}, {last.metrics.split}", ["model", *SHOWN], rows))
-    for note in dict.fromkeys(each.note for each in measured if each.note and not json):
-        console.print(f"[dim]{note}[/dim]", highlight=False)
+        measured = _measured(dataset, stage or list(STAGES), settings, bundle)
+    write_measured(dataset, measured, export=export, output=output, plots=plots)
+    show_measured(dataset, measured, json)
 
 
 def _dataset(data: str, interactions: Path | None, items: Path | None, address: str) -> tuple[Dataset, str]:
@@ -152,8 +149,12 @@ def _measured(dataset: Dataset, stages: Sequence[str], settings: TrainerSettings
 
 def _show_report(report: TrainingReport, dataset: Dataset, as_json: bool) -> None:
     manifest, publication = report.publication.manifest, report.publication
-    stages = (("retrieval", report.test.retrieval), ("two-stage", report.test.two_stage))
-    rows = [_row(name, metrics.values) for name, metrics in stages]
+    from services.command.evaluating import SHOWN, row_of
+    from services.trainer.comparison import differences
+    from services.trainer.reporting import differences_table
+
+    stages = [report.test.retrieval, report.test.transitions, report.test.two_stage]
+    rows = [row_of(metrics) for metrics in stages]
     gates = [[gate.name, "passed" if gate.passed else "failed", gate.measured, gate.required, gate.detail]
              for gate in manifest.gates]  # fmt: skip
     data = {
@@ -164,12 +165,9 @@ def _show_report(report: TrainingReport, dataset: Dataset, as_json: bool) -> Non
     show(
         as_json,
         data,
-        table(f"{dataset.name}, events that the measured models have not seen", ["model", *SHOWN], rows),
+        table(f"{dataset.name}, events that the measured models have not seen", ["model", *SHOWN, "ndcg, 95 %"], rows),
+        differences_table(differences(stages)),
         table("", ["gate", "", "measured", "required", ""], gates),
         table("", ["bundle", "", *report.seconds], [[publication.version, state,
               *(f"{value:.0f} s" for value in report.seconds.values())]]),
     )  # fmt: skip
-
-
-def _row(name: str, values: dict[str, float]) -> list[object]:
-    return [name, *(values.get(metric, float("nan")) for metric in SHOWN)]

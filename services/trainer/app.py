@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.trainer.baselines.registry import fit_baseline
+from services.trainer.bundle_calibration import reliabilities
 from services.trainer.bundle_evaluation import BundleRecommender, evaluated_bundle, evaluation_settings
 from services.trainer.checkpoints import Checkpoints
 from services.trainer.datasets import Dataset, DatasetError
 from services.trainer.evaluation import Metrics, Recommender, evaluate
 from services.trainer.fingerprints import run_fingerprint
+from services.trainer.metrics_calibration import Reliability
 from services.trainer.presets import SplitName, TrainingSettings
 from services.trainer.progress import Progress
 from services.trainer.publishing import Publication, Publisher
@@ -65,12 +68,14 @@ class Measured:
         split: on what.
         version: of the bundle; "" for a baseline.
         note: a sentence for the reader; "" when nothing needs saying.
+        calibration: of the ranker's probabilities, by action; empty for what gives none.
     """
 
     metrics: Metrics
     split: Split
     version: str = ""
     note: str = ""
+    calibration: Mapping[str, Reliability] = field(default_factory=dict)
 
 
 def train(
@@ -105,7 +110,7 @@ def measure(dataset: Dataset, stage: str, split: SplitName, place: Workplace, ve
 
     Args:
         dataset: to measure on.
-        stage: `retrieval`, `two-stage` or `baseline:NAME`.
+        stage: `retrieval`, `transitions`, `two-stage` or `baseline:NAME`.
         split: `leave-one-out` or `time`.
         place: registry and working folder.
         version: of the bundle; "" = the one that is served.
@@ -127,7 +132,8 @@ def measure(dataset: Dataset, stage: str, split: SplitName, place: Workplace, ve
     bundle, note = evaluated_bundle(place.registry, wanted, place.work_dir / "bundles", dataset, split)
     quotas = evaluation_settings(bundle.manifest)
     recommender = BundleRecommender.of(bundle, dataset, test, MODEL_STAGES[stage], quotas)
-    return Measured(_evaluated(recommender, test), test, bundle.manifest.version, note)
+    calibration = reliabilities(recommender, test) if stage == "two-stage" else {}
+    return Measured(_evaluated(recommender, test), test, bundle.manifest.version, note, calibration)
 
 
 def divided(dataset: Dataset, split: SplitName, stage: Stage) -> Split:

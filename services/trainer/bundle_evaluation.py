@@ -70,19 +70,21 @@ class BundleRecommender:
 
     def recommend(self, requests: Requests, k: int) -> npt.NDArray[np.int32]:
         """(S, k) distinct unseen item rows of the data set, best first; -1 where there is no more."""
+        lists = self.models.recommend(self.translated(requests), min(k, len(self.to_dataset)))
+        back = np.where(lists >= 0, self.to_dataset[np.maximum(lists, 0)], -1).astype(np.int32)
+        return np.pad(back, ((0, 0), (0, k - back.shape[1])), constant_values=-1)
+
+    def translated(self, requests: Requests) -> Requests:
+        """The same requests in the bundle's rows."""
         allowed = np.zeros(len(self.to_dataset), np.bool_)
         known = self.to_dataset != UNKNOWN_ROW
         allowed[known] = requests.catalogue[self.to_dataset[known]]
-        flat = self.to_bundle[requests.histories.flat]
-        translated = replace(
+        return replace(
             requests,
-            histories=Ragged(flat, requests.histories.offsets),
+            histories=Ragged(self.to_bundle[requests.histories.flat], requests.histories.offsets),
             seen=_known_only(Ragged(self.to_bundle[requests.seen.flat], requests.seen.offsets)),
             catalogue=allowed,
         )
-        lists = self.models.recommend(translated, min(k, len(self.to_dataset)))
-        back = np.where(lists >= 0, self.to_dataset[np.maximum(lists, 0)], -1).astype(np.int32)
-        return np.pad(back, ((0, 0), (0, k - back.shape[1])), constant_values=-1)
 
 
 def evaluated_bundle(registry: Registry, version: str, cache: Path, dataset: Dataset, split: str) -> tuple[Bundle, str]:

@@ -42,6 +42,8 @@ class FitSettings:
         max_epochs: stop after so many.
         patience: stop after so many epochs without a better validation; 0 = never (the last epoch is kept).
         clip: the gradient's norm is cut to this.
+        least_steps: an epoch goes over small data again until it has made so many.
+        judge_start: validate before the first epoch too: what was given is kept if nothing is better.
     """
 
     stage: str
@@ -53,6 +55,8 @@ class FitSettings:
     max_epochs: int = 30
     patience: int = 3
     clip: float = 1.0
+    least_steps: int = 50
+    judge_start: bool = False
 
 
 class Task(Protocol[Batch]):
@@ -78,7 +82,7 @@ class FitReport:
 
     Attributes:
         epochs: how many ran.
-        best_epoch: the one that was kept, from 1.
+        best_epoch: the one that was kept, from 1; 0 = what was given.
         best: its validation.
         losses, validations: by epoch.
     """
@@ -133,6 +137,8 @@ class _Fitting(Generic[Batch]):
 
     def run(self) -> FitReport:
         self._resume()
+        if self.settings.judge_start and not self.state.epoch:
+            self._judge(self._measured())
         while not self._finished():
             self._epoch()
             self._validate()
@@ -143,7 +149,7 @@ class _Fitting(Generic[Batch]):
 
     def _finished(self) -> bool:
         patience, state = self.settings.patience, self.state
-        stale = patience > 0 and state.epoch - state.best_epoch >= patience and state.best_epoch > 0
+        stale = patience > 0 and state.epoch - state.best_epoch >= patience
         return state.epoch >= self.settings.max_epochs or stale
 
     def _epoch(self) -> None:
@@ -151,6 +157,8 @@ class _Fitting(Generic[Batch]):
         torch.manual_seed(settings.seed * 100_003 + state.epoch)  # dropout knows no generator of its own
         rng = np.random.default_rng([settings.seed, state.epoch])
         batches = list(self.task.batches(rng))
+        while 0 < len(batches) < settings.least_steps:
+            batches += self.task.batches(rng)
         total = 0.0
         self.task.network.train()
         for number, batch in enumerate(batches):
@@ -186,16 +194,22 @@ class _Fitting(Generic[Batch]):
         return value
 
     def _validate(self) -> None:
-        state = self.state
-        with self._averaged():
-            self.task.network.eval()
-            measured = self.task.validate()
+        state, measured = self.state, self._measured()
         state.validations.append(measured)
         self.progress(
             self.settings.stage,
             state.epoch / self.settings.max_epochs,
             f"epoch {state.epoch}: loss {state.losses[-1]:.4f}, validation {measured:.4f}",
         )
+        self._judge(measured)
+
+    def _measured(self) -> float:
+        with self._averaged():
+            self.task.network.eval()
+            return self.task.validate()
+
+    def _judge(self, measured: float) -> None:
+        state = self.state
         if self.settings.patience == 0 or not measured <= state.best:  # NaN counts as better: nothing to compare
             state.best, state.best_epoch = measured, state.epoch
             _copy(self.average, self.kept)

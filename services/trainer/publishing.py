@@ -173,6 +173,7 @@ def _metrics(trained: TrainedModels) -> dict[str, float]:
     """`two_stage_ndcg@10` is of the test; those of the validation say so."""
     named: dict[str, Metrics] = {
         "retrieval": trained.test.retrieval,
+        "transitions": trained.test.transitions,
         "two_stage": trained.test.two_stage,
         "validation_retrieval": trained.validation.retrieval,
         "validation_two_stage": trained.validation.two_stage,

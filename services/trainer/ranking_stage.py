@@ -14,6 +14,7 @@ from services.trainer.candidates import CandidateFinder, CandidateLists
 from services.trainer.datasets import DatasetError
 from services.trainer.datasets_ragged import Ragged
 from services.trainer.evaluation import batches
+from services.trainer.external_start import REQUESTS, LinearStart, cosines, linear_start
 from services.trainer.fitting import FitSettings, fit
 from services.trainer.presets import TrainingSettings
 from services.trainer.ranking_examples import Moments, Requests, known_features
@@ -93,6 +94,7 @@ class RankingStage:
         scaler = Scaler.fit(features[lists.rows >= 0].astype(np.float32))
         model = self._new_model(sliced, served, scaler, asked)
         examples = self._examples(model, asked, lists, features, outcomes)
+        self._start(sliced, examples).put_into(model.parts.network)
         judge = Judge.of(self._data, served, self._moments, self._settings)
         task = RankingTask(
             model.parts.network, self._data.table, examples, self._settings.ranking, lambda: judge.ndcg(model)
@@ -100,6 +102,7 @@ class RankingStage:
         how = FitSettings(
             "ranker", self._settings.seed + 2, self._settings.ranker_learning_rate,
             max_epochs=self._settings.epochs.ranker, patience=self._settings.epochs.patience, average=0.99,
+            judge_start=True,
         )  # fmt: skip
         fit(task, how, self._run.checkpoints, self._run.progress)
         return self._calibrated(model, judge)
@@ -179,6 +182,15 @@ class RankingStage:
             actions=np.searchsorted(model.actions, asked.kinds).astype(np.int64),
             values=((values - calibration.value_mean) / (calibration.value_spread or 1.0)).astype(np.float32),
         )
+
+    def _start(self, sliced: Retrieval, examples: Examples) -> LinearStart:
+        """The line through a sample of the examples."""
+        rng = np.random.default_rng(self._settings.seed)
+        chosen = np.zeros(len(examples), np.bool_)
+        chosen[rng.permutation(len(examples))[:REQUESTS]] = True
+        some, asked = examples.lists.take(chosen), examples.requests.take(chosen)
+        near = cosines(vectors_at(sliced.model, asked), sliced.knowledge.vectors, some)
+        return linear_start(near, examples.features[chosen], some.rows, examples.outcomes[chosen])
 
     def _ratings(self, events: Rows) -> npt.NDArray[np.float32]:
         """(n,) values of ratings, NaN for other events: seconds of dwell are on another scale."""

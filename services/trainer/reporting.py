@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from services.trainer.comparison import Difference, differences
 from services.trainer.evaluation import Metrics
 
 SCHEMA_VERSION = 1
@@ -32,7 +35,7 @@ def metrics_table(measured: Sequence[Metrics], title: str = "") -> Table:
 
 def slices_table(measured: Sequence[Metrics]) -> Table:
     """NDCG of the parts that hide behind the averages."""
-    table = Table(title="slices")
+    table = Table(title="Slices", title_justify="left", box=None, pad_edge=False)
     for heading in ("model", "split", "slice"):
         table.add_column(heading, no_wrap=True)
     for heading in ("users", "hr", "ndcg"):
@@ -41,6 +44,19 @@ def slices_table(measured: Sequence[Metrics]) -> Table:
         for name, part in one.slices.items():
             hit_rate, gain = (f"{part.values[f'{metric}@{one.k}']:.4f}" for metric in ("hr", "ndcg"))
             table.add_row(one.name, one.split, name, f"{part.users:,}", hit_rate, gain)
+    return table
+
+
+def differences_table(found: Sequence[Difference]) -> Table:
+    """The last recommender against the others."""
+    table = Table(title="NDCG against the others", title_justify="left", box=None, pad_edge=False)
+    for heading in ("model", "against"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("difference", "95 % interval", "relative"):
+        table.add_column(heading, justify="right")
+    for each in found:
+        relative = f"{each.relative:+.1%}" if isfinite(each.relative) else "–"
+        table.add_row(each.name, each.against, f"{each.mean:+.4f}", f"{each.low:+.4f} to {each.high:+.4f}", relative)
     return table
 
 
@@ -59,8 +75,19 @@ def as_record(metrics: Metrics) -> dict[str, Any]:
 
 
 def write_metrics(path: Path, measured: Sequence[Metrics], context: Mapping[str, Any]) -> None:
-    """Write `metrics.json`: the measurements and what they were made with (data set, settings, seeds)."""
-    document = {"schema_version": SCHEMA_VERSION, "context": dict(context), "metrics": [as_record(m) for m in measured]}
+    """Write `metrics.json`: the measurements, the last against the others, and what they were made with.
+
+    Args:
+        path: of the file.
+        measured: at least one.
+        context: data set, settings, seeds, calibration: whatever the reader needs beside.
+    """
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "context": dict(context),
+        "metrics": [as_record(each) for each in measured],
+        "differences": [asdict(each) for each in differences(measured)],
+    }
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     partial.replace(path)

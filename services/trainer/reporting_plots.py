@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,22 @@ from services.trainer.metrics_calibration import Reliability
 
 class PlotsUnavailableError(RuntimeError):
     """matplotlib is not installed."""
+
+
+def plot_all(folder: Path, measured: Sequence[Metrics], calibration: Mapping[str, Reliability]) -> list[Path]:
+    """Every picture of an evaluation as PNG: `accuracy`, `recall` and a `calibration-ACTION` for each action.
+
+    Raises:
+        PlotsUnavailableError: matplotlib is not installed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    accuracy, recall = folder / "accuracy.png", folder / "recall.png"
+    plot_accuracy(accuracy, measured)
+    plot_ranks(recall, measured)
+    by_action = {folder / f"calibration-{action}.png": (action, found) for action, found in calibration.items()}
+    for path, (action, found) in by_action.items():
+        plot_reliability(path, found, action)
+    return [accuracy, recall, *by_action]
 
 
 def plot_accuracy(path: Path, measured: Sequence[Metrics]) -> None:

@@ -35,9 +35,10 @@ RECALL_AT = (100, 300)
 
 @dataclass(frozen=True, slots=True)
 class StageMetrics:
-    """Both stages on the same requests."""
+    """Both sources of candidates by themselves, and both stages together, on the same requests."""
 
     retrieval: Metrics
+    transitions: Metrics
     two_stage: Metrics
 
 
@@ -132,6 +133,7 @@ def _knowing(ranker: RankerModel, retrieval: Retrieval) -> RankerModel:
 def _measured_on(models: TwoStage, split: Split) -> StageMetrics:
     return StageMetrics(
         retrieval=evaluate(models.showing("retrieval"), split, recall_at=RECALL_AT),
+        transitions=evaluate(models.showing("transitions"), split, recall_at=RECALL_AT),
         two_stage=evaluate(models, split, recall_at=RECALL_AT),
     )
 

@@ -17,14 +17,15 @@ from services.trainer.candidates import CandidateFinder, CandidateLists, Quotas,
 from services.trainer.datasets_ragged import Ragged
 from services.trainer.evaluation_ranking import blocked_items, top_items
 from services.trainer.ranking_examples import Moments, Requests, known_features
+from services.trainer.transition_choice import TransitionsOnly
 from shared.model.encoding import PackedHistories, gap_bins
 from shared.model.index import best_of
 from shared.model.knowledge import KnowledgeSource
 from shared.model.ranker import Calibration, RankerModel
 from shared.model.retriever import HistoryInputs, RetrieverModel
 
-Stage = Literal["retrieval", "two-stage"]
-MODEL_STAGES: dict[str, Stage] = {"retrieval": "retrieval", "two-stage": "two-stage"}
+Stage = Literal["retrieval", "transitions", "two-stage"]
+MODEL_STAGES: dict[str, Stage] = {"retrieval": "retrieval", "transitions": "transitions", "two-stage": "two-stage"}
 """What a bundle can be asked for, by the name that the command line takes."""
 Floats = npt.NDArray[np.float32]
 _BATCH = 64
@@ -81,6 +82,8 @@ class TwoStage:
         """(S, k) distinct unseen item rows, best first; -1 where there is no more."""
         if self.stage == "retrieval":
             return RetrievalOnly(self.retrieval.model).recommend(requests, k)
+        if self.stage == "transitions":
+            return TransitionsOnly(self.retrieval.knowledge.transitions).recommend(requests, k)
         asked, lists = self.retrieval.find(requests, self.quotas)
         wanted = engagement(self.logits(asked, lists), self.ranker.parts.calibration)
         return best_of(lists.rows, wanted, k).rows.astype(np.int32)

@@ -17,7 +17,9 @@ from services.trainer.fitting import FitReport, FitSettings, TrainingDivergedErr
 from services.trainer.progress import silent
 from shared.model.transformer import Dropout
 
-SETTINGS = FitSettings("line", seed=3, learning_rate=0.05, max_epochs=6, patience=0, warmup_steps=5, average=0.9)
+SETTINGS = FitSettings(
+    "line", seed=3, learning_rate=0.05, max_epochs=6, patience=0, warmup_steps=5, average=0.9, least_steps=1
+)
 
 
 class Line:
@@ -119,6 +121,23 @@ def test_it_stops_after_patience_and_keeps_the_best_epoch() -> None:
 
     assert (report.epochs, report.best_epoch, report.best) == (4, 2, 0.3)
     assert weights(task) == weights(best)
+
+
+def test_an_epoch_of_small_data_goes_over_it_until_it_has_made_enough_steps() -> None:
+    task = Line()
+
+    fitted(task, settings=replace(SETTINGS, max_epochs=1, least_steps=9))
+
+    assert task.epoch == 3  # passes of four batches each
+
+
+def test_what_was_given_is_kept_when_nothing_is_better() -> None:
+    given, task = Line(), Line(script=(0.5, 0.4, 0.3))
+
+    report = fitted(task, settings=replace(SETTINGS, patience=2, judge_start=True))
+
+    assert (report.epochs, report.best_epoch, report.best) == (2, 0, 0.5)
+    assert weights(task) == weights(given)
 
 
 def test_every_parameter_is_in_one_group_and_only_matrices_decay() -> None:
