@@ -41,9 +41,9 @@ class Epochs:
         patience: epochs without a better validation that end a part.
     """
 
-    sliced: int = 8
-    continued: int = 2
-    ranker: int = 4
+    sliced: int = 10
+    continued: int = 5
+    ranker: int = 3
     final: int = 1
     patience: int = 2
 

@@ -47,7 +47,7 @@ class RankingTrainingSettings:
     """
 
     batch_tokens: int = 4096
-    sampled: int = 48
+    sampled: int = 32
     requests_together: int = 8
     pointwise: float = 0.1
     ratings: float = 0.1

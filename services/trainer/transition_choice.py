@@ -1,7 +1,7 @@
 """The transition counter's two settings, chosen on the validation requests: domains differ much.
 
-Where purchases follow a need (Beauty), only the last event counts; where tastes last (films), decay is slow. The choice
-goes along one setting after the other from the standing one, so it costs a few seconds.
+Where purchases follow a need (Beauty), only the last event counts; where tastes last (films), decay is slow. Trying
+all pairs costs a few seconds.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from shared.model.transitions import TransitionCounts, TransitionTable
 
 DECAYS = (0.3, 0.6, 0.8, 0.9)
 DAMPINGS = (0.0, 0.25, 0.5, 0.75)
-STANDING_DECAY = 0.9
-"""While the damping is chosen."""
 
 Rows = npt.NDArray[np.int64]
 
@@ -51,10 +49,10 @@ class TransitionsOnly:
 
 def chosen_parameters(counts: TransitionCounts, keep: int, validation: Split) -> tuple[float, float]:
     """Decay and damping with the best NDCG@10 on the validation requests."""
-    tables = {damping: counts.table(keep, (STANDING_DECAY, damping)) for damping in DAMPINGS}
-    damping = max(tables, key=lambda tried: _quality(tables[tried], validation))
-    chosen = max(DECAYS, key=lambda tried: _quality(replace(tables[damping], decay=tried), validation))
-    return chosen, damping
+    tables = [counts.table(keep, (DECAYS[0], damping)) for damping in DAMPINGS]
+    tried = [replace(table, decay=decay) for table in tables for decay in DECAYS]
+    best = max(tried, key=lambda table: _quality(table, validation))
+    return best.decay, best.damping
 
 
 def _quality(table: TransitionTable, validation: Split) -> float:
