@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -27,6 +27,7 @@ from services.feature.writer import Writer
 from shared.domain.services import Features, Feedback
 from shared.kernel.background import Backoff, Supervised
 from shared.kernel.clock import Clock
+from shared.kernel.config import ConfigError
 from shared.kernel.readiness import Readiness
 from shared.kernel.server import Hosted
 
@@ -75,16 +76,29 @@ async def open_feature(settings: FeatureSettings, clock: Clock, feedback: Feedba
 
 async def load_projection(store: FeatureStore, cached_events: int) -> Projection:
     """The projection as it was stored: the catalogue in memory, users when they are asked for."""
-    catalogue = Catalogue()
-    catalogue.load(await store.all_items(), await store.all_counts())
-    users = Users(store, cached_events, await store.count_users())
-    return Projection(users, catalogue, Progress(applied=await store.position()))
+    projection = Projection(Users(store, cached_events), Catalogue(), Progress())
+    await projection.load(store)
+    return projection
 
 
 async def _open_store(settings: FeatureSettings, stack: AsyncExitStack) -> FeatureStore:
     if settings.store == "memory":
         return MemoryFeatureStore()
+    if settings.store == "redis":
+        return await stack.enter_async_context(_open_redis(settings))
     return await stack.enter_async_context(open_sqlite_store(settings.data_dir / "feature" / "features.db"))
+
+
+def _open_redis(settings: FeatureSettings) -> AbstractAsyncContextManager[FeatureStore]:
+    try:
+        # The client is an optional extra: only who asks for Redis needs it.
+        from services.feature.redis_connection import RedisPlace  # noqa: PLC0415
+        from services.feature.redis_store import open_redis_store  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"WINNOW_FEATURE_STORE='redis': {error}; install the extra: pip install 'winnow[redis]'"
+        ) from error
+    return open_redis_store(RedisPlace(settings.redis_url, settings.redis_namespace, settings.redis_cluster))
 
 
 async def _dump(writer: Writer) -> bytes:

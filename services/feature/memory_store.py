@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +16,16 @@ from shared.domain.watermark import Watermark
 class MemoryFeatureStore:
     """`FeatureStore` in dictionaries."""
 
+    moved: asyncio.Event = field(default_factory=asyncio.Event)
     _position: Watermark = field(default_factory=Watermark)
     _users: dict[str, StoredUser] = field(default_factory=dict)
     _events: dict[str, dict[tuple[int, int], StoredEvent]] = field(default_factory=dict)
     _items: dict[str, StoredItem] = field(default_factory=dict)
     _counts: dict[str, StoredCounts] = field(default_factory=dict)
     _key: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+
+    async def resume(self) -> None:
+        """It never moves."""
 
     async def position(self) -> Watermark:
         """The position of the last commit."""

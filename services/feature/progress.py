@@ -19,7 +19,7 @@ class Progress:
         records: applied since the service started.
         applied_ms: when the last record was applied; 0 before the first.
         failures: what does not work right now ("log", "store") and why; empty while all does.
-        life: grows when the projection begins again from nothing, because the log was replaced.
+        life: grows when the projection begins again from an earlier position, because log or store were replaced.
     """
 
     applied: Watermark = field(default_factory=Watermark)
@@ -53,9 +53,9 @@ class Progress:
         self.head = head
         self.target = self.target or head
 
-    def restart(self) -> None:
-        """Nothing is applied any more."""
-        self.applied, self.head, self.target = Watermark(), None, None
+    def restart(self, applied: Watermark) -> None:
+        """No more than this is applied now."""
+        self.applied, self.head, self.target = applied, None, None
         self.life += 1
         self.notify()
 

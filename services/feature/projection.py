@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from services.feature.catalogue import Catalogue, Place
 from services.feature.progress import Progress
-from services.feature.store import Changes, UserChange
+from services.feature.store import Changes, FeatureStore, UserChange
 from services.feature.user_entry import UserEntry, keep_from_ms, worth_storing
 from services.feature.users import Users
 from shared.domain.event_log import Erasure, ItemDeletion, LogRecord
@@ -78,12 +78,15 @@ class Projection:
             self._erased.append(user_id)
         self.progress.advance(record.watermark, 1, now_ms)
 
-    def restart(self) -> None:
-        """Begin again from nothing."""
-        self.users.clear()
-        self.catalogue = Catalogue()
-        self.progress.restart()
-        self.stored = self.progress.applied
+    async def load(self, store: FeatureStore) -> None:
+        """Become what the store holds, whatever was here before."""
+        catalogue, position = Catalogue(), await store.position()
+        catalogue.load(await store.all_items(), await store.all_counts())
+        users = await store.count_users()
+        self.users.clear(users)
+        self.catalogue = catalogue
+        self.progress.restart(position)
+        self.stored = position
         self._changed, self._added, self._erased, self._dropped = {}, 0, [], {}
 
     def take(self) -> Pending | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from shared.kernel.hosting import ListeningSettings
 
@@ -15,9 +15,20 @@ class FeatureSettings(ListeningSettings, prefix="FEATURE"):
     address: str = Field("127.0.0.1:50053", description="host:port that the service listens on")
     metrics_port: int = Field(51053, ge=0, le=65535, description="port of Prometheus metrics; 0 takes a free one")
     feedback_address: str = Field("127.0.0.1:50055", description="host:port of the feedback service")
-    store: Literal["sqlite", "memory"] = Field(
-        "sqlite", description="where state is kept: sqlite, or memory, which replays the log at each start"
+    store: Literal["sqlite", "redis", "memory"] = Field(
+        "sqlite", description="where state is kept: sqlite, redis, or memory, which replays the log at each start"
     )
+    redis_url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"),
+        description="redis://, rediss:// (TLS) or unix://, with user and password where need be; "
+        "default: redis://127.0.0.1:6379/0",
+    )
+    redis_namespace: str = Field(
+        "winnow-feature",
+        pattern=r"^[A-Za-z0-9_.-]{1,64}$",
+        description="begins every key and is their hash tag; each feature service needs its own",
+    )
+    redis_cluster: bool = Field(default=False, description="whether the URL is that of a node of a Redis Cluster")
     cached_events: int = Field(
         1_000_000,
         ge=1_000,

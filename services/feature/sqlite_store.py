@@ -63,8 +63,12 @@ class SqliteFeatureStore:
 
     def __init__(self, path: Path, writer: _Lane, reader: _Lane) -> None:
         self.path = path
+        self.moved = asyncio.Event()
         self._writer = writer
         self._reader = reader
+
+    async def resume(self) -> None:
+        """It never moves: the file is locked."""
 
     async def position(self) -> Watermark:
         """The position of the last commit."""

@@ -10,6 +10,7 @@ only writer.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -17,6 +18,7 @@ from typing import NamedTuple, Protocol
 from shared.domain.items import Item, User
 from shared.domain.user_state import ItemStatus
 from shared.domain.watermark import Watermark
+from shared.kernel.errors import ServiceError
 
 StoredEvent = tuple[int, int, str, int, float, str]
 """One event of a user about an item: event time (ms), offset of its record, item id, `EventType` code, value (NaN where
@@ -119,8 +121,24 @@ class Changes:
     dropped_item_ids: Sequence[str] = ()
 
 
+class StoreMovedError(ServiceError):
+    """The store is not as this process left it: a server was set back to an older state, or replaced by an empty one.
+
+    What is in memory does not fit any more: it has to be loaded anew, to follow the log from the store's position.
+    """
+
+
 class FeatureStore(Protocol):
-    """Rows of users and items, and the log position that they are the state of. Errors: `ServiceError`."""
+    """Rows of users and items, and the log position that they are the state of. Errors: `ServiceError`.
+
+    Attributes:
+        moved: set from the first `StoreMovedError` on, until `resume`.
+    """
+
+    moved: asyncio.Event
+
+    async def resume(self) -> None:
+        """Take the store as it is now."""
 
     async def position(self) -> Watermark:
         """The position of the last commit; the beginning for a new store."""

@@ -48,13 +48,28 @@ class Updater:
         while True:
             before = progress.records
             try:
-                await self._follow()
+                await self._follow_until_moved()
             except (ServiceError, OSError) as error:
                 await self._lost(error, wait_ms)
             if progress.records > before:
                 wait_ms = self.backoff.first_ms
             await asyncio.sleep(wait_ms / 1000)
             wait_ms = min(2 * wait_ms, self.backoff.limit_ms)
+
+    async def _follow_until_moved(self) -> None:
+        """Follow the log; when the store moves, load what it holds now, to follow the log from there."""
+        moved = self.writer.store.moved
+        following, moving = asyncio.ensure_future(self._follow()), asyncio.ensure_future(moved.wait())
+        try:
+            await asyncio.wait({following, moving}, return_when=asyncio.FIRST_COMPLETED)
+            if following.done() and not moved.is_set():
+                following.result()
+        finally:
+            following.cancel()
+            moving.cancel()
+            await asyncio.gather(following, moving, return_exceptions=True)
+        if moved.is_set():
+            await self._reload()
 
     async def _follow(self) -> None:
         position = self.projection.progress.applied
@@ -111,13 +126,19 @@ class Updater:
 
     async def _lost(self, error: Exception, wait_ms: int) -> None:
         reason = error.message if isinstance(error, ServiceError) else str(error)
-        self.projection.progress.failures["log"] = reason
+        what = "store" if isinstance(error, ServiceError) and "feature-store" in error.metadata.values() else "log"
+        self.projection.progress.failures[what] = reason
         if not self.projection.progress.ready:
-            self.readiness.set(ready=False, reason=f"the log cannot be read: {reason}")
+            self.readiness.set(ready=False, reason=f"the {what} cannot be read: {reason}")
         telemetry.LOG_LOST.inc()
         log.warning("feature.log.lost", reason=reason, retry_in_ms=wait_ms)
         if isinstance(error, ServiceError) and error.reason == ErrorReason.WATERMARK_INVALID:
             await self._begin_again()
+
+    async def _reload(self) -> None:
+        log.warning("feature.store.moved", position=str(self.projection.progress.applied))
+        self.readiness.set(ready=False, reason="the store was set back: loading it anew")
+        await self.writer.reload()
 
     async def _begin_again(self) -> None:
         """The log was replaced by one that is shorter: what was learned from the old one goes."""

@@ -18,7 +18,7 @@ class Users:
         limit_events: events of history that may stay in memory; entries that the store lacks stay beyond it.
     """
 
-    def __init__(self, store: FeatureStore, limit_events: int, count: int) -> None:
+    def __init__(self, store: FeatureStore, limit_events: int, count: int = 0) -> None:
         self.count = count
         self.limit_events = limit_events
         self._store = store
@@ -99,12 +99,12 @@ class Users:
             else:
                 self._remove(user_id)
 
-    def clear(self) -> None:
-        """Forget everybody."""
+    def clear(self, count: int) -> None:
+        """Forget everybody; the store knows so many."""
         self._entries.clear()
         self._subjects.clear()
         self._erased.clear()
-        self._weight = self.count = 0
+        self._weight, self.count = 0, count
 
     def _entry(self, user_id: str, subject: str) -> UserEntry:
         entry = self.get(user_id)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 
 import structlog
 
 from services.feature.projection import Pending, Projection
-from services.feature.store import FeatureStore
+from services.feature.store import FeatureStore, StoreMovedError
 from services.feature.telemetry import STORE_SECONDS
 from shared.kernel.background import Backoff
 from shared.kernel.errors import ServiceError
@@ -50,7 +51,8 @@ class Writer:
         while True:
             await self._wanted.wait()
             await asyncio.sleep(self._interval_ms / 1000)
-            await self.flush()
+            with suppress(StoreMovedError):  # who follows the log waits for that, and reloads
+                await self.flush()
 
     async def scrub(self) -> None:
         """Clean the store's files after each erasure, for ever; those that come meanwhile share the next cleaning."""
@@ -59,7 +61,8 @@ class Writer:
         while True:
             await self._erased.wait()
             self._erased.clear()
-            await self._retry(self.store.scrub)
+            with suppress(StoreMovedError):  # reloading asks again
+                await self._retry(self.store.scrub)
 
     async def changed(self) -> None:
         """The projection moved: it will be stored soon, or now when too much waits."""
@@ -68,7 +71,11 @@ class Writer:
             await self.flush()
 
     async def flush(self) -> None:
-        """Returns when everything applied before the call is stored; tries until the store takes it."""
+        """Returns when everything applied before the call is stored; tries until the store takes it.
+
+        Raises:
+            StoreMovedError: it never will.
+        """
         async with self._writing:
             self._wanted.clear()
             if self._in_hand:  # an interrupted call left it
@@ -89,9 +96,29 @@ class Writer:
     async def restart(self) -> None:
         """Empty store and projection together."""
         async with self._writing:
-            await self.store.clear()
-            self._in_hand = None
-            self.projection.restart()
+            await self._retry(self.store.clear)
+            await self._load()
+
+    async def reload(self) -> None:
+        """Go on from what the store holds now: it is not what it was left as.
+
+        Raises:
+            ServiceError: it moved once more, or could not be read.
+        """
+        async with self._writing:
+            await self._retry(self.store.resume)
+            try:
+                await self._load()
+            except ServiceError:
+                self.store.moved.set()  # memory still is what it was
+                raise
+
+    async def _load(self) -> None:
+        await self.projection.load(self.store)
+        self._in_hand = None
+        self._wanted.clear()
+        if await self.store.needs_scrub():
+            self._erased.set()
 
     def _take(self) -> Pending | None:
         """What is to be stored next; it stays in hand until it is stored, whatever interrupts."""
@@ -114,6 +141,9 @@ class Writer:
             try:
                 with STORE_SECONDS.time():
                     await write()
+            except StoreMovedError:
+                failures.pop("store", None)
+                raise
             except ServiceError as error:
                 failures["store"] = error.message
                 log.warning("feature.store.refused", reason=error.message, retry_in_ms=wait_ms)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from services.feature.memory_store import MemoryFeatureStore
+from services.feature.redis_connection import RedisPlace
+from services.feature.redis_store import open_redis_store
 from services.feature.sqlite_store import open_sqlite_store
 from services.feature.store import (
     Changes,
@@ -26,22 +30,49 @@ from shared.domain.history import HISTORY_LIMIT
 from shared.domain.items import ContentVector, Item, User
 from shared.domain.user_state import ItemStatus
 from shared.domain.watermark import Watermark
+from tests.redis_server import RedisServer, redis_cluster, redis_server
 
-ADAPTERS = ("memory", "sqlite")
+ADAPTERS = ("memory", "sqlite", "redis", "redis-cluster")
+_numbers = count()
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Started when first asked for, shared by the tests of this file: each takes a namespace of its own."""
+
+    folder: Path
+    running: dict[str, RedisServer]
+    stack: ExitStack
+
+    def place(self, adapter: str) -> RedisPlace:
+        """A namespace that nobody used."""
+        start = redis_cluster if adapter == "redis-cluster" else redis_server
+        if adapter not in self.running:
+            self.running[adapter] = self.stack.enter_context(start(self.folder / adapter))
+        return self.running[adapter].place(f"test-{next(_numbers)}", cluster=adapter == "redis-cluster")
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    with ExitStack() as stack:
+        yield Servers(tmp_path_factory.mktemp("redis"), {}, stack)
 
 
 @asynccontextmanager
-async def opened(adapter: str, folder: Path) -> AsyncIterator[FeatureStore]:
+async def opened(adapter: str, folder: Path, servers: Servers) -> AsyncIterator[FeatureStore]:
     if adapter == "memory":
         yield MemoryFeatureStore()
-        return
-    async with open_sqlite_store(folder / "features.db") as store:
-        yield store
+    elif adapter == "sqlite":
+        async with open_sqlite_store(folder / "features.db") as store:
+            yield store
+    else:
+        async with open_redis_store(servers.place(adapter)) as redis_store:
+            yield redis_store
 
 
 @pytest.fixture(params=ADAPTERS)
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[FeatureStore]:
-    async with opened(request.param, tmp_path) as opened_store:
+async def store(request: pytest.FixtureRequest, tmp_path: Path, servers: Servers) -> AsyncIterator[FeatureStore]:
+    async with opened(request.param, tmp_path, servers) as opened_store:
         yield opened_store
 
 

@@ -1,0 +1,70 @@
+"""How users, events and items are written into the values of a store, whichever store it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from services.feature.store import StoredEvent, StoredSlate, StoredUser
+from shared.domain.items import Item, User
+from shared.wire.log import fact_from_bytes, fact_to_bytes
+
+_ENCODE = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
+
+
+def facts_to_text(user: StoredUser) -> str:
+    """What is kept of a user apart from id, pseudonym, profile and events; one line."""
+    return _ENCODE(
+        {
+            "counts": list(user.event_counts.items()),
+            "hidden": sorted(user.hidden_item_ids),
+            "followed": [(name, *at) for name, at in user.followed.items()],
+            "slates": user.slates,
+        }
+    )
+
+
+def user_from_values(user_id: str, subject: str, facts: str | bytes, profile: bytes | None) -> StoredUser:
+    """The user that the values were made of."""
+    parts = json.loads(facts)
+    return StoredUser(
+        user_id=user_id,
+        subject=subject,
+        event_counts={int(kind): int(count) for kind, count in parts["counts"]},
+        hidden_item_ids=frozenset(parts["hidden"]),
+        followed={name: (time_ms, offset) for name, time_ms, offset in parts["followed"]},
+        slates=tuple(StoredSlate(served_ms, offset, tuple(ids)) for served_ms, offset, ids in parts["slates"]),
+        profile=profile_from_bytes(profile),
+    )
+
+
+def events_to_text(events: Sequence[StoredEvent]) -> str:
+    """The events of one commit in order of arrival; one line."""
+    return _ENCODE(events)
+
+
+def events_from_texts(texts: Iterable[str | bytes]) -> list[StoredEvent]:
+    """All events of some commits, oldest first."""
+    return sorted((time_ms, offset, *rest) for text in texts for time_ms, offset, *rest in json.loads(text))
+
+
+def profile_to_bytes(profile: User | None) -> bytes | None:
+    """A profile as it is stored."""
+    return None if profile is None else fact_to_bytes(profile)
+
+
+def profile_from_bytes(data: bytes | None) -> User | None:
+    """A stored profile."""
+    fact = None if data is None else fact_from_bytes(data)
+    return fact if isinstance(fact, User) else None
+
+
+def content_to_bytes(item: Item | None) -> bytes | None:
+    """An item's content as it is stored."""
+    return None if item is None else fact_to_bytes(item)
+
+
+def content_from_bytes(data: bytes | None) -> Item | None:
+    """An item's stored content."""
+    fact = None if data is None else fact_from_bytes(data)
+    return fact if isinstance(fact, Item) else None
