@@ -159,13 +159,19 @@ class RedisFeatureStore:
         )
 
     def _ask(self, queue: Callable[[Commands], object]) -> list[Any]:
-        """Answers of one moment, of a store that is as we left it."""
-        with self._client.pipeline(transaction=True) as ask:
-            ask.hmget(self.keys.state, "generation", "commit")
-            queue(ask)
-            answers: list[Any] = ask.execute()
-        self._tenure.check(*answers.pop(0))
-        return answers
+        """Answers of one moment, of a store that is as we left it.
+
+        No transaction: a server that is full refuses those, even if they only read.
+        """
+        while True:
+            with self._client.pipeline(transaction=False) as ask:
+                ask.hmget(self.keys.state, "generation", "commit")
+                queue(ask)
+                ask.hmget(self.keys.state, "generation", "commit")
+                before, *answers, after = ask.execute()
+            self._tenure.check(*after)
+            if before == after:  # else our own commit came between
+                return answers
 
     def _users(self, user_ids: Sequence[str]) -> list[UserHistory]:
         def queue(ask: Commands) -> None:
