@@ -168,10 +168,10 @@ class RedisFeatureStore:
                 ask.hmget(self.keys.state, "generation", "commit")
                 queue(ask)
                 ask.hmget(self.keys.state, "generation", "commit")
-                before, *answers, after = ask.execute()
-            self._tenure.check(*after)
-            if before == after:  # else our own commit came between
-                return answers
+                answers: list[Any] = ask.execute()
+            self._tenure.check(*answers[-1])
+            if answers[0] == answers[-1]:  # else our own commit came between
+                return answers[1:-1]
 
     def _users(self, user_ids: Sequence[str]) -> list[UserHistory]:
         def queue(ask: Commands) -> None:

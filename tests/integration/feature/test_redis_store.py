@@ -187,7 +187,7 @@ async def test_who_opens_a_namespace_takes_it_over_and_the_other_writes_no_more(
     async with open_redis_store(server.place("test")) as first:
         await first.commit(Changes(Watermark.of(1), users=[change("anna", 1)]))
         async with open_redis_store(server.place("test")) as second:
-            with pytest.raises(ServiceError, match="taken over by another process.*REDIS_NAMESPACE"):
+            with pytest.raises(ServiceError, match=r"taken over by another process.*REDIS_NAMESPACE"):
                 await first.commit(Changes(Watermark.of(2), users=[change("ben", 1)]))
             with pytest.raises(ServiceError, match="taken over"):
                 await first.users(["anna"])
