@@ -199,5 +199,6 @@ def _slate(asked: _Asked, viewer: Viewer, pool: Pool, ranked: Ranked, selected: 
         reserve_rows=reserve,
         labels=selected.labels,
         evidence=selected.evidence,
+        arm=query.configuration.arm,
     )
     return RankedSlate(served, order.adjustments, order.moves, scores.ratings, scores.parts)

@@ -85,7 +85,9 @@ class Recommender:
 
     def _configured(self, query: Query) -> Query:
         """The query with the configuration that it keeps to its end, whatever happens to the files."""
-        return replace(query, configuration=self.surfaces.configuration(query.surface))
+        return replace(
+            query, configuration=self.surfaces.configuration(query.surface, query.user_id or query.session_id)
+        )
 
     async def _next(self, query: Query, journey: Journey) -> Answer:
         with journey.stage("page"):

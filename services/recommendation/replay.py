@@ -124,7 +124,7 @@ def _recorded(served: ServedSlate) -> RankingResult:
 
 def _again(served: ServedSlate, scores: Scores, surfaces: Surfaces) -> RankedSlate:
     shown = len(served.shown_rows)
-    order = reselected(served, scores, surfaces.named(served.surface))
+    order = reselected(served, scores, surfaces.recorded(served.surface, served.arm))
     record = replace(
         served,
         values=order.values,

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from services.recommendation.business_rules import BusinessRule
+from services.recommendation.experiments import Experiment, merged
 from services.recommendation.exploration_settings import Exploration
 from shared.domain.events import EventType
 
@@ -61,6 +62,7 @@ class Surface(BaseModel):
         ranked_candidates: candidates that the ranker scores at most.
         exclude_latest_served: how many of the user's latest served items are left out; 0 shows unclicked ones again.
         rules: business rules, in order.
+        experiment: divides the users among variants of the surface.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,6 +74,7 @@ class Surface(BaseModel):
     caps: Caps = Caps()
     exploration: Exploration = Exploration()
     rules: tuple[BusinessRule, ...] = ()
+    experiment: Experiment | None = None
 
     @field_validator("weights")
     @classmethod
@@ -92,6 +95,35 @@ class Surface(BaseModel):
             raise ValueError(f"rules are named twice: {', '.join(repeated)}; every rule needs a name of its own")
         return rules
 
+    @model_validator(mode="after")
+    def _with_sound_arms(self) -> Self:
+        """Whatever an arm changes must be a surface, too."""
+        for arm in self.experiment.arms if self.experiment else ():
+            if "experiment" in arm.changes:
+                raise ValueError(f"arm {arm.name}: an arm cannot have an experiment of its own")
+            try:
+                self.of_arm(arm.name)
+            except ValidationError as error:
+                problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+                raise ValueError(f"arm {arm.name}: {problems}") from error
+        return self
+
+    def of_arm(self, name: str) -> Surface:
+        """The surface as an arm changes it; itself where there is no such arm."""
+        return self._arms.get(name) or self._armed(name)
+
+    def _armed(self, name: str) -> Surface:
+        arms = self.experiment.arms if self.experiment else ()
+        changes = next((arm.changes for arm in arms if arm.name == name), None)
+        if changes is None:
+            return self
+        self._arms[name] = Surface.model_validate(merged(self.model_dump(exclude={"experiment"}), changes))
+        return self._arms[name]
+
+    @cached_property
+    def _arms(self) -> dict[str, Surface]:
+        return {}
+
     def weights_of(self, actions: tuple[int, ...]) -> tuple[float, ...]:
         """The weight of each of the ranker's actions, in its order."""
         return tuple(self._weights_by_code.get(action, 0.0) for action in actions)
@@ -108,10 +140,12 @@ class Configuration:
     Attributes:
         surface: of the surface that was asked for.
         version: hash of all surfaces: the `config_version` of the answer.
+        arm: of the surface's experiment, as `experiment/arm`; "" when there is none.
     """
 
     surface: Surface
     version: str = ""
+    arm: str = ""
 
 
 UNCONFIGURED = Configuration(Surface(weights={"click": 1}))

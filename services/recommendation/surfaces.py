@@ -45,14 +45,34 @@ class Surfaces:
         """The surface of that name, the default when there is none."""
         return self._surfaces.get(name) or self._surfaces[DEFAULT]
 
-    def configuration(self, name: str) -> Configuration:
-        """The surface of that name with the version of all, which a request keeps while files may change."""
-        return Configuration(self.named(name), self.version)
+    def configuration(self, name: str, subject: str) -> Configuration:
+        """The surface of that name with the version of all, which a request keeps while files may change.
+
+        Args:
+            name: of the surface.
+            subject: the user or session, who is always in the same arm of the surface's experiment.
+        """
+        surface = self.named(name)
+        if surface.experiment is None:
+            return Configuration(surface, self.version)
+        arm = surface.experiment.arm_of(subject)
+        return Configuration(surface.of_arm(arm), self.version, f"{surface.experiment.name}/{arm}")
+
+    def recorded(self, name: str, arm: str) -> Surface:
+        """The surface that a slate was made by: that of its arm, as far as there is such an arm today."""
+        surface = self.named(name)
+        experiment, _, own = arm.partition("/")
+        same = surface.experiment is not None and surface.experiment.name == experiment
+        return surface.of_arm(own) if same else surface
 
     @property
     def exploring(self) -> bool:
         """Whether any surface leaves something to chance."""
-        return any(surface.exploration.slots for surface in self._surfaces.values())
+        return any(
+            surface.of_arm(arm).exploration.slots
+            for surface in self._surfaces.values()
+            for arm in ("", *(each.name for each in (surface.experiment.arms if surface.experiment else ())))
+        )
 
     def renew(self, found: Mapping[str, Surface] | SurfaceError) -> None:
         """Take over what the files say now; where that is a mistake, keep it in `refused` and go on as before."""

@@ -15,6 +15,9 @@ from shared.domain.user_state import ItemState, ItemStatus
 from shared.domain.watermark import Watermark
 from tests.unit.recommendation.front import NOW_MS, World, ask, events, item_ids, losses, opened, user
 
+GONE = {"film-001", "film-002"}
+"""What ann has liked or hidden in some tests: retrieval is told, so it does not come back."""
+
 
 async def test_a_healthy_answer_is_full_ordered_and_not_degraded() -> None:
     world = World()
@@ -61,6 +64,34 @@ async def test_the_header_counts_what_each_step_added_and_removed() -> None:
     assert counts["source:retriever"] == (40, 0)
     assert counts["filter:consumed"] == (60, 5)
     assert counts["filter:catalogue"] == (55, 0)
+
+
+async def test_the_header_names_the_items_behind_its_counts_only_when_asked() -> None:
+    world = World()
+    world.features.users["ann"] = user("ann", liked=["film-001"], hidden=["film-002"])
+
+    async with opened(world) as app:
+        plain = await app.recommender.recommend(ask())
+        told = await app.recommender.recommend(ask(funnel_ids=True))
+
+    assert all(count.item_ids == () for count in plain.provenance.stage_counts)
+    ids = {count.component: count.item_ids for count in told.provenance.stage_counts}
+    assert ids["source:retriever"] == tuple(film.item_id for film in world.films[:40] if film.item_id not in GONE)
+    assert ids["filter:hidden"] == ()
+
+
+async def test_a_filter_names_what_it_removed_when_asked() -> None:
+    world = World()
+    asked = tuple(film.item_id for film in world.films[:10])
+    world.features.users["ann"] = user("ann", liked=["film-001"], hidden=["film-002"])
+
+    async with opened(world) as app:
+        told = await app.recommender.recommend(ask(funnel_ids=True, candidate_item_ids=asked))
+
+    ids = {count.component: count.item_ids for count in told.provenance.stage_counts}
+    assert ids["source:caller"] == asked
+    assert ids["filter:consumed"] == ("film-001",)
+    assert ids["filter:hidden"] == ("film-002",)
 
 
 async def test_consumed_and_hidden_items_do_not_come_back() -> None:
