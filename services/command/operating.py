@@ -50,7 +50,9 @@ def erase(
         receipt = asyncio.run(_erase(address, user))
     rows = [[each.store, each.records, "done" if each.done else "follows the log"] for each in receipt.stores]
     data = MessageToDict(receipt, preserving_proto_field_name=True)
-    show(json, data, table(f"Erased at {receipt.watermark or '- (not known)'}", ["store", "records", ""], rows))
+    erased = table(f"Erased at {receipt.watermark or '- (not known)'}", ["store", "records", ""], rows)
+    bundles = table("", ["trained with the user, until the next training"], [[each] for each in receipt.model_versions])
+    show(json, data, erased, *([bundles] if receipt.model_versions else []))
 
 
 async def _get_status(address: str) -> monitoring_service_pb2.GetStatusResponse:

@@ -19,6 +19,7 @@ from services.feedback.port import LogFeedback
 from services.feedback.privacy_servicer import PrivacyServicer
 from services.feedback.servicer import FeedbackServicer
 from services.feedback.settings import FeedbackSettings
+from services.feedback.trained_bundles import RegistryBundles
 from shared.domain.event_log import EventLog
 from shared.domain.intake import Intake
 from shared.domain.services import Feedback
@@ -58,7 +59,9 @@ async def open_feedback(settings: FeedbackSettings, clock: Clock) -> AsyncIterat
         ConfigError: the log cannot be opened; names the path and the remedy.
     """
     async with open_log(settings, clock) as log:
-        intake, feedback, readiness = LogIntake(log, clock, settings.future_skew_ms), LogFeedback(log), Readiness()
+        bundles = RegistryBundles(settings.registry_url or str(settings.data_dir.absolute() / "registry"))
+        intake = LogIntake(log, clock, settings.future_skew_ms, bundles)
+        feedback, readiness = LogFeedback(log), Readiness()
         readiness.set(True)
         yield FeedbackApp(_hosted(intake, feedback, readiness), feedback, intake, log)
 

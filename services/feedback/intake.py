@@ -9,6 +9,7 @@ from typing import Final
 
 from services.feedback.pipelining import BATCHES_IN_FLIGHT, in_order
 from services.feedback.telemetry import REFUSED
+from services.feedback.trained_bundles import NoBundles, TrainedBundles
 from services.feedback.validation import event_violations, item_violations
 from shared.domain.event_log import ErasureReceipt, EventLog, Fact, ItemDeletion
 from shared.domain.events import Event
@@ -37,9 +38,11 @@ class LogIntake:
         log: where it goes.
         clock: the time of receipt.
         future_skew_ms: how far in the future an event may lie.
+        bundles: what was trained on the log.
     """
 
-    def __init__(self, log: EventLog, clock: Clock, future_skew_ms: int) -> None:
+    def __init__(self, log: EventLog, clock: Clock, future_skew_ms: int, bundles: TrainedBundles | None = None) -> None:
+        self._bundles = bundles or NoBundles()
         self._log = log
         self._clock = clock
         self._future_skew_ms = future_skew_ms
@@ -95,11 +98,16 @@ class LogIntake:
         return await self._log.append([ItemDeletion(item_id) for item_id in item_ids])
 
     async def erase_user(self, user_id: str) -> UserErasure:
-        """Destroy the user's key; stores that follow the log drop the user when they come to the tombstone."""
+        """Destroy the user's key; stores that follow the log drop the user when they come to the tombstone.
+
+        Bundles are looked up before: afterwards nobody knows when the user came.
+        """
+        first = await self._first_position(user_id)
+        trained = () if first is None else await self._bundles.holding(first)
         receipt = await self._log.erase(user_id)
         if receipt is None:
             return UserErasure((), await self._log.head(), (), 0)
-        return UserErasure(_stores(receipt), receipt.watermark, (), receipt.erased_ms)
+        return UserErasure(_stores(receipt), receipt.watermark, trained, receipt.erased_ms)
 
     async def export_user(self, user_id: str) -> AsyncIterator[UserExport]:
         """All that the log holds about a user: two passes, because the latest profile comes first."""
@@ -115,6 +123,13 @@ class LogIntake:
             slates = tuple(fact for fact in facts if isinstance(fact, ServedSlate))
             if events or slates:
                 yield UserExport(None, events, slates)
+
+    async def _first_position(self, user_id: str) -> Watermark | None:
+        async with aclosing(self._log.user_records(user_id)) as batches:  # type: ignore[type-var]
+            async for batch in batches:
+                for record in batch.records:
+                    return record.watermark
+        return None
 
     async def _append(self, facts: Sequence[Fact], broken: Broken) -> Recorded:
         refused: dict[int, ServiceError] = {row: invalid_fields(found) for row, found in broken.items()}

@@ -30,6 +30,9 @@ class FeedbackSettings(ListeningSettings, prefix="FEEDBACK"):
     ids_in_memory: int = Field(
         131_072, ge=16, description="event ids, 100 bytes each, that wait in memory before they are written to the disk"
     )
+    registry_url: str = Field(
+        "", description="folder or fsspec URL of bundles, for the receipts of erasures; empty: DATA_DIR/registry"
+    )
     log: Literal["sqlite", "kafka"] = Field(
         "sqlite", description="what the event log is written to; kafka needs `pip install winnow[kafka]`"
     )

@@ -62,7 +62,9 @@ class EraseUserResponse(_message.Message):
 
     @_builtins.property
     def model_versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Model bundles whose training data held the user; they leave at the next retraining."""
+        """Model bundles whose training data held the user, or may have because they were trained on files; they leave at
+        the next retraining.
+        """
 
     @_builtins.property
     def erased_time(self) -> _timestamp_pb2.Timestamp:
