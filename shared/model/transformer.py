@@ -142,9 +142,9 @@ class Attention(nn.Module):
         """
         width = tokens.shape[-1]
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
-        q = F.linear(tokens[layout.last], weight[:width], bias[:width]).unflatten(-1, (self.heads, 1, -1))
-        both = F.linear(tokens, weight[width:], bias[width:]).unflatten(-1, (2, self.heads, -1)).unbind(-3)
-        k, v = (layout.padded(part).transpose(1, 2) for part in both)  # (B, H, L, D)
+        q = F.linear(tokens[layout.last], weight[:width], bias[:width]).view(-1, self.heads, 1, width // self.heads)
+        both = F.linear(tokens, weight[width:], bias[width:]).view(-1, 2, self.heads, width // self.heads)
+        k, v = (layout.padded(part).transpose(1, 2) for part in both.unbind(1))  # (B, H, L, D)
         distances = layout.lengths[:, None] - 1 - torch.arange(layout.longest, device=tokens.device)  # (B, L)
         size = _table_size(layout.longest)
         bins = _bins_by_distance(size, tokens.device)[distances.clamp(min=0)].masked_fill(distances < 0, UNSEEN)
