@@ -13,8 +13,7 @@ from shared.domain.events import Event
 from tests.contract.event_log_adapters import event, records
 from tests.integration.feedback.service import serving
 
-BATCHES, BATCH = 320, 200
-"""Some four times what gRPC's own windows, which grow with the connection's speed, were seen to hold (80 batches)."""
+BATCHES, BATCH = 160, 200
 LARGE = {"session_id": "s" * 120, "target_id": "t" * 120, "recommendation_id": "r" * 120, "surface": "u" * 60}
 """Makes 90 kB of a batch."""
 LIMIT_BYTES = 1 << 20
