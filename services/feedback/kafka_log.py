@@ -7,7 +7,6 @@ import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Final
 
 from services.feedback.group_commit import CommitLimits, GroupCommit
 from services.feedback.kafka_client import KafkaOptions, topic_partitions
@@ -16,8 +15,8 @@ from services.feedback.kafka_reader import open_reader
 from services.feedback.kafka_record import partition_of
 from services.feedback.kafka_writer import KafkaWriter
 from services.feedback.keyed_hash import KeyedHash
-from services.feedback.log_options import IDS_FOLDER, RECORD_WEIGHT, LogOptions
-from services.feedback.record_codec import Draft, draft, forget_ciphers
+from services.feedback.log_options import IDS_FOLDER, USER_RECORDS, LogOptions
+from services.feedback.record_codec import Draft, draft, forget_ciphers, weight_of
 from services.feedback.seen_ids import SeenIds
 from services.feedback.sqlite_database import cannot_open, open_database, secret_of
 from services.feedback.sqlite_folder import locked_folder
@@ -28,9 +27,6 @@ from shared.domain.watermark import Watermark
 from shared.kernel.clock import Clock
 from shared.kernel.config import ConfigError
 from shared.kernel.errors import ErrorReason, ServiceError
-
-USER_RECORDS: Final = 500
-"""Records a batch of what is held about one user."""
 
 
 class KafkaEventLog:
@@ -55,8 +51,7 @@ class KafkaEventLog:
         drafts = [draft(fact, self._files.hashes) for fact in facts]
         if not drafts:
             return await self.head()
-        weight = sum(len(each.payload) for each in drafts) + RECORD_WEIGHT * len(drafts)
-        return await self._commits.submit(drafts, weight)
+        return await self._commits.submit(drafts, weight_of(drafts))
 
     async def tail(self, after: Watermark, *, follow: bool, batch_size: int = 500) -> AsyncIterator[LogBatch]:
         """Batches behind a position. A follower gets one empty batch when it has caught up for the first time.

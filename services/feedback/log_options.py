@@ -8,8 +8,8 @@ from typing import Final
 from services.feedback.seen_ids import RUN_IDS
 
 IDS_FOLDER: Final = "event-ids"
-RECORD_WEIGHT: Final = 200
-"""Bytes that a record costs beside its payload."""
+USER_RECORDS: Final = 500
+"""Records a batch of what is held about one user."""
 GROUP_BYTES: Final = 4 << 20
 WAITING_BYTES: Final = 32 << 20
 

@@ -7,6 +7,7 @@ for 2³² records.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -25,6 +26,8 @@ NONCE_BYTES: Final = 12
 KEY_BYTES: Final = 32
 ERASED_KEY: Final = bytes(KEY_BYTES)
 CACHED_CIPHERS: Final = 50_000
+RECORD_WEIGHT: Final = 200
+"""Bytes that a record costs beside its payload."""
 
 
 class Draft(NamedTuple):
@@ -57,6 +60,11 @@ def draft(fact: Fact, hashes: KeyedHash) -> Draft:
         return Draft(payload, fact.user_id, b"", is_slate=False)
     order_key = fact.item_id.encode() if isinstance(fact, Item | ItemDeletion) else b""
     return Draft(payload, "", b"", is_slate=False, order_key=order_key)
+
+
+def weight_of(drafts: Sequence[Draft]) -> int:
+    """Bytes that drafts hold while they wait to be written."""
+    return sum(len(each.payload) for each in drafts) + RECORD_WEIGHT * len(drafts)
 
 
 def draw_key() -> bytes:

@@ -7,12 +7,11 @@ import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Final
 
 from services.feedback.group_commit import CommitLimits, GroupCommit
 from services.feedback.keyed_hash import KeyedHash
-from services.feedback.log_options import IDS_FOLDER, RECORD_WEIGHT, LogOptions
-from services.feedback.record_codec import Draft, draft, forget_ciphers
+from services.feedback.log_options import IDS_FOLDER, USER_RECORDS, LogOptions
+from services.feedback.record_codec import Draft, draft, forget_ciphers, weight_of
 from services.feedback.seen_ids import SeenIds
 from services.feedback.sqlite_database import FILE, cannot_open, open_database, secret_of
 from services.feedback.sqlite_folder import locked_folder
@@ -25,9 +24,6 @@ from shared.domain.watermark import Watermark
 from shared.kernel.clock import Clock
 from shared.kernel.config import ConfigError
 from shared.kernel.errors import ErrorReason, ServiceError
-
-USER_RECORDS: Final = 500
-"""Records a batch of what is held about one user."""
 
 
 class SqliteEventLog:
@@ -51,8 +47,7 @@ class SqliteEventLog:
         drafts = [draft(fact, self._hashes) for fact in facts]
         if not drafts:
             return await self.head()
-        weight = sum(len(each.payload) for each in drafts) + RECORD_WEIGHT * len(drafts)
-        return Watermark.of(await self._commits.submit(drafts, weight))
+        return Watermark.of(await self._commits.submit(drafts, weight_of(drafts)))
 
     async def tail(self, after: Watermark, *, follow: bool, batch_size: int = 500) -> AsyncIterator[LogBatch]:
         """Batches behind a position. A follower gets one empty batch when it has caught up for the first time.
