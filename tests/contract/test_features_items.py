@@ -1,0 +1,110 @@
+"""What every port to items and top lists promises, in process and by gRPC."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shared.domain.event_log import ItemDeletion
+from shared.domain.items import ContentVector, Item
+from shared.domain.user_state import ItemStatus, TopOrder
+from tests.contract.features_adapters import World
+from tests.unit.feature.world import DAY_MS, NOW_MS, catalogue_of, event
+
+
+async def test_items_come_in_request_order_with_repeats_and_unknown_ones(world: World) -> None:
+    await world.record(*catalogue_of(2))
+
+    states = await world.features.items(["i1", "nope", "i0", "i1"])
+
+    assert [state.item_id for state in states] == ["i1", "nope", "i0", "i1"]
+    assert [state.status for state in states] == [
+        ItemStatus.PRESENT,
+        ItemStatus.NOT_FOUND,
+        ItemStatus.PRESENT,
+        ItemStatus.PRESENT,
+    ]
+    assert states[0].item is not None
+    assert states[0].item.title == "title 1"
+
+
+async def test_no_items_asked_are_no_items_answered(world: World) -> None:
+    assert await world.features.items([]) == ()
+
+
+async def test_vectors_come_when_they_are_asked_for(world: World) -> None:
+    vector = ContentVector("text", "encoder-1", "hash", np.array([1.0, 2.0], np.float32))
+    await world.record(Item("i0", vectors=(vector,)))
+
+    (state,) = await world.features.items(["i0"], include_vectors=True)
+
+    assert state.item is not None
+    assert state.item.vectors[0].values.tolist() == [1.0, 2.0]
+
+
+async def test_an_item_without_a_created_time_was_created_at_its_first_upsert(world: World) -> None:
+    await world.record(Item("i0"), Item("i1", created_ms=5_000), Item("i0", title="again"))
+
+    unset, given = await world.features.items(["i0", "i1"])
+
+    assert unset.item is not None
+    assert given.item is not None
+    assert (unset.item.title, unset.item.created_ms, unset.first_seen_ms) == ("again", NOW_MS, NOW_MS)
+    assert given.item.created_ms == 5_000
+
+
+async def test_an_upsert_and_a_deletion_keep_the_statistics(world: World) -> None:
+    await world.record(Item("i0"), event("anna", "i0"))
+    await world.record(ItemDeletion("i0"))
+    (deleted,) = await world.features.items(["i0"])
+
+    position = await world.record(Item("i0", title="back"))
+
+    (back,) = await world.features.items(["i0"])
+    assert (deleted.status, deleted.item, deleted.popularity) == (ItemStatus.DELETED, None, 1.0)
+    assert (back.status, back.popularity, back.updated_watermark) == (ItemStatus.PRESENT, 1.0, str(position))
+
+
+async def test_popularity_halves_in_a_week_and_trend_in_a_day(world: World) -> None:
+    await world.record(event("anna", "week", at_ms=NOW_MS - 7 * DAY_MS), event("anna", "day", at_ms=NOW_MS - DAY_MS))
+    await world.record(event("anna", "now"))
+
+    week, day, now = await world.features.items(["week", "day", "now"])
+
+    assert (week.popularity, day.trend, now.popularity, now.trend) == (0.5, 0.5, 1.0, 1.0)
+
+
+async def test_lists_are_ordered_by_their_own_count_and_equal_items_by_id(world: World) -> None:
+    old = [event("anna", "i1", at_ms=NOW_MS - 3 * DAY_MS) for _ in range(4)]
+    await world.record(*catalogue_of(4), *old, event("anna", "i3"), event("ben", "i2"))
+
+    popular = await world.features.top_items(TopOrder.POPULAR)
+    trending = await world.features.top_items(TopOrder.TRENDING)
+
+    assert popular.item_ids == ("i1", "i2", "i3")
+    assert trending.item_ids == ("i2", "i3", "i1")
+    assert trending.scores == (1.0, 1.0, 0.5)
+    assert popular.watermark == (await world.features.status()).watermark
+
+
+async def test_a_list_of_a_category_holds_only_its_items(world: World) -> None:
+    await world.record(*catalogue_of(6), *(event("anna", f"i{n}") for n in range(6)))
+
+    assert (await world.features.top_items(TopOrder.POPULAR, category="c1")).item_ids == ("i1", "i4")
+    assert (await world.features.top_items(TopOrder.POPULAR, category="none")).item_ids == ()
+
+
+async def test_lists_hold_what_is_available_now_only(world: World) -> None:
+    over = Item("over", available_until_ms=NOW_MS)
+    soon = Item("soon", available_from_ms=NOW_MS + 1)
+    here = Item("here", available_from_ms=NOW_MS, available_until_ms=NOW_MS + 1)
+    gone = Item("gone")
+    names = ("over", "soon", "here", "gone", "never-upserted")
+    await world.record(over, soon, here, gone, ItemDeletion("gone"), *(event("anna", name) for name in names))
+
+    assert (await world.features.top_items(TopOrder.POPULAR, limit=1)).item_ids == ("here",)
+
+
+async def test_a_list_is_cut_at_its_limit(world: World) -> None:
+    await world.record(*catalogue_of(9), *(event("anna", f"i{n}") for n in range(9)))
+
+    assert (await world.features.top_items(TopOrder.TRENDING, limit=2)).item_ids == ("i0", "i1")
