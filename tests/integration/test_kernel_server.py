@@ -130,5 +130,5 @@ async def test_a_server_listens_where_it_says() -> None:
     async with serving() as address:
         host, _, port = address.rpartition(":")
 
-        with socket.create_connection((host, int(port))):
-            pass
+        with socket.create_connection((host, int(port))) as connection:
+            assert connection.getpeername() == (host, int(port))

@@ -105,9 +105,12 @@ def test_a_start_clears_what_is_left_when_everything_that_would_clear_was_killed
 
 
 def test_a_killed_ranker_takes_ray_with_it_even_if_it_never_starts_again(ray_ranker: Ranker) -> None:
+    left = ray_ranker.processes()
     ray_ranker.signal(signal.SIGKILL)
 
     wait_until(lambda: ray_ranker.processes() == [], "the end of Ray")
+
+    assert len(left) > 1, "there was no Ray that could have stayed"
 
 
 def test_a_stopped_ranker_leaves_no_process_and_no_file_of_ray(ray_ranker: Ranker) -> None:

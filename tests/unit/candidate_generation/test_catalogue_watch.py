@@ -80,6 +80,8 @@ async def test_changes_arrive() -> None:
         scene.features.delete("a")
         await until(scene.holds("b"))
 
+    assert scene.watch.catalogue.living_ids() == ["b"]
+
 
 async def test_a_broken_stream_goes_on_behind_the_last_change() -> None:
     scene = Scene(Item("a"))

@@ -64,8 +64,9 @@ def test_an_empty_policy_lets_nobody_in() -> None:
 def test_health_is_open_to_all_and_counts_for_nobody() -> None:
     gate = Gate(POLICY, Rate(1, 1))
 
-    for _ in range(5):
-        gate.admit(CHECK, Caller())
+    admitted = [gate.admit(CHECK, Caller(address="ipv4:10.0.0.9:1")) for _ in range(5)]
+
+    assert admitted == ["ipv4:10.0.0.9:1"] * 5
 
 
 def test_who_calls_too_often_is_told_when_to_come_back() -> None:

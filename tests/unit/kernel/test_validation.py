@@ -44,6 +44,8 @@ def test_warming_up_takes_every_service_of_the_contract() -> None:
 
     warm([service.full_name for file in services for service in file.services_by_name.values()])
 
+    assert [each.field for each in violations(feedback_service_pb2.GetSlateRequest())] == ["recommendation_id"]
+
 
 def test_a_service_that_is_not_in_the_contract_cannot_be_warmed_up() -> None:
     with pytest.raises(KeyError, match=r"winnow\.v1\.NoSuchService"):
