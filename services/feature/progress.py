@@ -43,7 +43,7 @@ class Progress:
 
     def advance(self, applied: Watermark, records: int, now_ms: int) -> None:
         """Records have been applied."""
-        self.applied = applied
+        self.applied = self.applied.joined(applied)  # a record's own position names its partition only
         self.records += records
         self.applied_ms = now_ms
         self.notify()

@@ -26,6 +26,9 @@ RETRIES: Final = 3
 START_SECONDS: Final = 30.0
 """Longest wait at the start for a server that is not up yet, or still reads its files."""
 
+REDIS_ERRORS: Final = (redis.RedisError, redis.exceptions.RedisClusterException)
+"""Of a cluster that cannot be reached redis-py tells with an exception that is none of its own."""
+
 Client = Any
 """`redis.Redis` or `redis.RedisCluster`: their types share no base, their commands are the same."""
 
@@ -84,17 +87,17 @@ def open_client(place: RedisPlace) -> Client:
             client.ping()
         except redis.AuthenticationError as error:
             raise ConfigError(f"the feature store {place.shown} refuses the login: {error}") from error
-        except redis.RedisError as error:
+        except REDIS_ERRORS as error:
             if time.monotonic() > end:
                 raise ConfigError(_unusable(place, error)) from error
             log.warning("feature.redis.waiting", server=place.shown, reason=str(error))
             time.sleep(CONNECT_SECONDS / 4)
         else:
-            _check(client, place)
+            _checked(client, place)
             return client
 
 
-def store_error(place: RedisPlace, error: redis.RedisError) -> ServiceError:
+def store_error(place: RedisPlace, error: Exception) -> ServiceError:
     """What Redis says, as the service's error."""
     if isinstance(error, redis.OutOfMemoryError) or "No space left" in str(error):
         return ServiceError(
@@ -115,6 +118,13 @@ def info(client: Client, section: str, key: str) -> dict[str, Any]:
         node = client.get_node_from_key(key)  # type: ignore[no-untyped-call]  # of redis-py
         return dict(client.info(section, target_nodes=node))
     return dict(client.info(section))
+
+
+def _checked(client: Client, place: RedisPlace) -> None:
+    try:
+        _check(client, place)
+    except REDIS_ERRORS as error:  # INFO may be forbidden to us
+        raise ConfigError(_unusable(place, error)) from error
 
 
 def _check(client: Client, place: RedisPlace) -> None:

@@ -14,16 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any, Final, TypeVar
 
-import redis
-
 from services.feature import redis_rows as rows
-from services.feature.redis_connection import Client, RedisPlace, open_client, store_error
+from services.feature.redis_connection import REDIS_ERRORS, Client, RedisPlace, open_client, store_error
 from services.feature.redis_files import rewrite_files
 from services.feature.redis_rows import Commands, Keys
 from services.feature.redis_tenure import Tenure
 from services.feature.store import Changes, StoredCounts, StoredEvent, StoredItem, StoreMovedError, UserHistory
 from shared.domain.history import HISTORY_LIMIT
 from shared.domain.watermark import Watermark
+from shared.kernel.config import ConfigError
+from shared.kernel.errors import ServiceError
 
 PAGE_USERS: Final = 500
 """Users that `all_users` reads at a time."""
@@ -43,10 +43,17 @@ async def open_redis_store(place: RedisPlace) -> AsyncIterator[RedisFeatureStore
         client = await asyncio.get_running_loop().run_in_executor(threads.writing, open_client, place)
         store = RedisFeatureStore(place, client, threads)
         try:
-            await store.resume()
+            await _owned_at_start(store)
             yield store
         finally:
             await asyncio.get_running_loop().run_in_executor(threads.writing, client.close)
+
+
+async def _owned_at_start(store: RedisFeatureStore) -> None:
+    try:
+        await store.resume()
+    except ServiceError as error:  # a replica, say, or rights that do not suffice
+        raise ConfigError(f"{error.message}; check WINNOW_FEATURE_REDIS_URL") from error
 
 
 class _Threads(ExitStack):
@@ -145,7 +152,7 @@ class RedisFeatureStore:
         except StoreMovedError:
             self.moved.set()
             raise
-        except redis.RedisError as error:
+        except REDIS_ERRORS as error:
             raise store_error(self.place, error) from error
 
     async def _read(self, queue: Callable[[Commands], object]) -> list[Any]:

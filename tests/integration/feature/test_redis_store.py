@@ -13,6 +13,7 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
+from services.feature import redis_connection
 from services.feature.app import FeatureApp, open_feature
 from services.feature.redis_connection import RedisPlace
 from services.feature.redis_store import open_redis_store
@@ -24,7 +25,7 @@ from shared.kernel.config import ConfigError
 from shared.kernel.errors import ErrorReason, ServiceError
 from tests.fakes import MemoryLog
 from tests.integration.feature.embedded import clean_pass, until
-from tests.redis_server import RedisServer, redis_server
+from tests.redis_server import RedisServer, redis_cluster, redis_server
 from tests.unit.feature.world import ENOUGH_MS, catalogue_of, clock, event, running, settings, slate
 
 USERS = [f"user-{number}" for number in range(20)]
@@ -97,6 +98,37 @@ async def test_a_server_that_is_killed_again_and_again_costs_nothing(tmp_path: P
         await until_status(app, caught_up=True)
 
         assert await app.dump() == await clean_pass(log)
+
+
+async def test_a_cluster_that_goes_away_is_a_store_that_cannot_be_used(tmp_path: Path) -> None:
+    with redis_cluster(tmp_path / "redis") as server:
+        async with open_redis_store(server.place("test", cluster=True)) as store:
+            server.stop(signal.SIGKILL)
+
+            with pytest.raises(ServiceError) as caught:
+                await store.position()
+
+    assert caught.value.reason == ErrorReason.STORAGE_UNAVAILABLE
+
+
+async def test_a_cluster_that_is_not_there_stops_the_start_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_connection, "START_SECONDS", 0.1)
+    place = RedisServer(tmp_path).place("test", cluster=True)
+
+    with pytest.raises(ConfigError, match="WINNOW_FEATURE_REDIS_URL"):
+        async with open_redis_store(place):
+            pass
+
+
+async def test_a_server_that_takes_no_writes_stops_the_start(server: RedisServer) -> None:
+    with server.client() as client:
+        client.execute_command("REPLICAOF", "127.0.0.1", str(RedisServer(server.folder).port))
+
+    with pytest.raises(ConfigError, match="WINNOW_FEATURE_REDIS_URL"):
+        async with open_redis_store(server.place("test")):
+            pass
 
 
 async def test_without_the_server_known_users_are_answered_and_others_are_told_so(
@@ -172,10 +204,12 @@ async def test_an_idle_service_notices_a_set_back_at_the_next_read(tmp_path: Pat
     async with running(tmp_path, log, **on(server)) as app:
         position = await log.append([fact for turn in range(90) for fact in facts(turn)])
         await stored(server, position)
+        kept = app.features.projection.users._entries  # type: ignore[attr-defined]
+        while not (evicted := set(USERS) - kept.keys()):  # once the service has heard that they are stored
+            await asyncio.sleep(0.005)
         with server.client() as client:
             client.flushall()
 
-        evicted = set(USERS) - app.features.projection.users._entries.keys()  # type: ignore[attr-defined]
         with pytest.raises(ServiceError, match="set back"):
             await state(app, min(evicted))
         await stored(server, position)

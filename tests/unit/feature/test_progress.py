@@ -33,3 +33,11 @@ def test_what_fails_ends_following_and_not_readiness() -> None:
 
     assert progress.ready
     assert not progress.caught_up
+
+
+def test_a_position_in_one_partition_takes_nothing_back_in_another() -> None:
+    progress = Progress(applied=Watermark(((0, 2), (1, 1))))
+
+    progress.advance(Watermark(((1, 2),)), 1, 0)
+
+    assert progress.applied == Watermark(((0, 2), (1, 2)))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from shared.domain.event_log import Erasure, Fact, LogRecord
 from shared.domain.watermark import Watermark
 from tests.fakes import MemoryLog
 from tests.unit.feature.stores import RefusingStore
-from tests.unit.feature.world import Room, clock, event
+from tests.unit.feature.world import NOW_MS, Room, clock, event
 
 
 async def applied(store: RefusingStore, events: int = 3) -> tuple[Room, MemoryLog]:
@@ -108,3 +109,19 @@ async def test_the_log_is_applied_no_further_than_the_limit_of_what_may_wait() -
 
     assert waiting == Watermark()
     assert await store.position() == Watermark.of(5)
+
+
+async def test_what_is_stored_at_an_erasure_in_the_middle_of_a_batch_is_not_applied_again() -> None:
+    store = RefusingStore()
+    room = await Room.open(store)
+    await room.take([_record(0, 1, event("anna", "i1")), _record(1, 1, event("ben", "i1"))])
+
+    await room.take([_record(0, 2, event("anna", "i2")), _record(1, 2, Erasure(NOW_MS), "subject-ben")])
+
+    assert await store.position() == Watermark(((0, 2), (1, 2)))
+    assert len(await store.events_of("anna")) == 2
+
+
+def _record(partition: int, offset: int, fact: Fact, subject: str = "") -> LogRecord:
+    user = getattr(fact, "user_id", "")
+    return LogRecord(Watermark(((partition, offset),)), NOW_MS, subject or f"subject-{user}", fact)
