@@ -89,7 +89,8 @@ class MemoryLog:
         self._generations[user_id] = self._generations.get(user_id, 0) + 1
         async with self._grown:
             self._grown.notify_all()
-        return ErasureReceipt(self._position(), len(held), now)
+        first = self.records[held[0]].watermark if held else None
+        return ErasureReceipt(self._position(), len(held), now, first)
 
     async def disconnect(self, error: Exception) -> None:
         """End every reader with this error, and refuse new ones until `reconnect`."""

@@ -59,7 +59,8 @@ async def open_feedback(settings: FeedbackSettings, clock: Clock) -> AsyncIterat
         ConfigError: the log cannot be opened; names the path and the remedy.
     """
     async with open_log(settings, clock) as log:
-        bundles = RegistryBundles(settings.registry_url or str(settings.data_dir.absolute() / "registry"))
+        beside = str(settings.data_dir.absolute() / "registry")
+        bundles = RegistryBundles(settings.registry_url or beside, may_be_missing=not settings.registry_url)
         intake = LogIntake(log, clock, settings.future_skew_ms, bundles)
         feedback, readiness = LogFeedback(log), Readiness()
         readiness.set(True)

@@ -100,14 +100,15 @@ class LogIntake:
     async def erase_user(self, user_id: str) -> UserErasure:
         """Destroy the user's key; stores that follow the log drop the user when they come to the tombstone.
 
-        Bundles are looked up before: afterwards nobody knows when the user came.
+        Bundles are read before: where they cannot be, nothing is erased, because no receipt could be given.
         """
-        first = await self._first_position(user_id)
-        trained = () if first is None else await self._bundles.holding(first)
+        bundles = await self._bundles.read()
         receipt = await self._log.erase(user_id)
         if receipt is None:
             return UserErasure((), await self._log.head(), (), 0)
-        return UserErasure(_stores(receipt), receipt.watermark, trained, receipt.erased_ms)
+        first = receipt.first
+        versions = () if first is None else tuple(each.version for each in bundles if each.may_hold(first))
+        return UserErasure(_stores(receipt), receipt.watermark, versions, receipt.erased_ms)
 
     async def export_user(self, user_id: str) -> AsyncIterator[UserExport]:
         """All that the log holds about a user: two passes, because the latest profile comes first."""
@@ -123,13 +124,6 @@ class LogIntake:
             slates = tuple(fact for fact in facts if isinstance(fact, ServedSlate))
             if events or slates:
                 yield UserExport(None, events, slates)
-
-    async def _first_position(self, user_id: str) -> Watermark | None:
-        async with aclosing(self._log.user_records(user_id)) as batches:  # type: ignore[type-var]
-            async for batch in batches:
-                for record in batch.records:
-                    return record.watermark
-        return None
 
     async def _append(self, facts: Sequence[Fact], broken: Broken) -> Recorded:
         refused: dict[int, ServiceError] = {row: invalid_fields(found) for row, found in broken.items()}

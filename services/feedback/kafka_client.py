@@ -8,6 +8,7 @@ Reads assign their partitions themselves and see committed transactions only; co
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +24,10 @@ from shared.kernel.config import ConfigError
 from shared.kernel.errors import ErrorReason, ServiceError
 
 MESSAGE_BYTES: Final = 5 << 20
-"""Above what a gRPC message may hold: whatever comes in goes out."""
+ROOM_BYTES: Final = 4 << 10
+"""Of a message, for what goes with a payload: key, nonce, tag, frame."""
+LARGEST_PAYLOAD_BYTES: Final = MESSAGE_BYTES - ROOM_BYTES
+LOOK_AGAIN_S: Final = 0.05
 READ_AHEAD_KIB: Final = 8 << 10
 TOPIC_CONFIG: Final = {
     "cleanup.policy": "delete",
@@ -123,7 +127,7 @@ def topic_partitions(options: KafkaOptions) -> int:
             new = NewTopic(options.topic, options.partitions, options.replication_factor, config=TOPIC_CONFIG)
             for made in admin.create_topics([new], request_timeout=seconds).values():
                 made.result(seconds)
-        return len(admin.list_topics(options.topic, timeout=seconds).topics[options.topic].partitions)
+        return _partitions_told(admin, options)
     except (KafkaException, TimeoutError) as error:
         why = error.args[0].str() if isinstance(error, KafkaException) else "no answer in time"
         raise ConfigError(
@@ -131,6 +135,18 @@ def topic_partitions(options: KafkaOptions) -> int:
             f"neither be read nor made ({why}); check that the brokers run, and the credentials in "
             f"WINNOW_FEEDBACK_KAFKA_PROPERTIES_PATH"
         ) from error
+
+
+def _partitions_told(admin: AdminClient, options: KafkaOptions) -> int:
+    """As soon as the brokers know the topic: a broker that does not know it yet tells an error and no partitions."""
+    end = time.monotonic() + options.timeout_ms / 1000
+    while True:
+        told = admin.list_topics(options.topic, timeout=options.timeout_ms / 1000).topics[options.topic]
+        if told.error is None and told.partitions:
+            return len(told.partitions)
+        if time.monotonic() > end:
+            raise KafkaException(told.error or KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+        time.sleep(LOOK_AGAIN_S)
 
 
 @contextmanager
@@ -153,9 +169,14 @@ def kafka_error(error: Any, options: KafkaOptions) -> ServiceError:
     if error.code() in OVERLOADED:
         return _overloaded(options)
     if error.code() in TOO_LARGE:
-        message = f"a fact is larger than the topic {options.topic} takes; raise its max.message.bytes"
-        return ServiceError(ErrorReason.MESSAGE_TOO_LARGE, message, metadata={"topic": options.topic})
+        return too_large(options, "raise its max.message.bytes")
     return kafka_unavailable(options, f"{error.name()}: {error.str()}")
+
+
+def too_large(options: KafkaOptions, remedy: str) -> ServiceError:
+    """For whoever brings a fact that fits into no message."""
+    message = f"a fact is larger than the topic {options.topic} takes: {remedy}"
+    return ServiceError(ErrorReason.MESSAGE_TOO_LARGE, message, metadata={"topic": options.topic})
 
 
 def kafka_unavailable(options: KafkaOptions, why: str) -> ServiceError:

@@ -9,7 +9,7 @@ from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 from services.feedback.group_commit import CommitLimits, GroupCommit
-from services.feedback.kafka_client import KafkaOptions, topic_partitions
+from services.feedback.kafka_client import LARGEST_PAYLOAD_BYTES, KafkaOptions, too_large, topic_partitions
 from services.feedback.kafka_companion import FORM, Companion, KafkaFiles
 from services.feedback.kafka_reader import open_reader
 from services.feedback.kafka_record import partition_of
@@ -51,7 +51,14 @@ class KafkaEventLog:
         drafts = [draft(fact, self._files.hashes) for fact in facts]
         if not drafts:
             return await self.head()
+        self._refuse_too_large(drafts)
         return await self._commits.submit(drafts, weight_of(drafts))
+
+    def _refuse_too_large(self, drafts: Sequence[Draft]) -> None:
+        """Before they fail in the topic, which costs the producer, and the other drafts of their group."""
+        largest = max(len(each.payload) for each in drafts)
+        if largest > LARGEST_PAYLOAD_BYTES:
+            raise too_large(self._kafka, f"it has {largest} bytes, {LARGEST_PAYLOAD_BYTES} are taken: send less in it")
 
     async def tail(self, after: Watermark, *, follow: bool, batch_size: int = 500) -> AsyncIterator[LogBatch]:
         """Batches behind a position. A follower gets one empty batch when it has caught up for the first time.
@@ -117,10 +124,11 @@ class KafkaEventLog:
             self._publish(self._writer.head)
         if erased is None:
             return None
-        count = 0
+        count, first = 0, None
         async for records, _, _ in self._of_subject(erased.subject, erased.watermark):
-            count += sum(record.fact is None for record in records)
-        return ErasureReceipt(erased.watermark, count, erased.erased_ms)
+            gone = [record.watermark for record in records if record.fact is None]
+            count, first = count + len(gone), first or next(iter(gone), None)
+        return ErasureReceipt(erased.watermark, count, erased.erased_ms, first)
 
     async def close(self) -> None:
         """Finish what waits to be written, end every reader, close the files."""

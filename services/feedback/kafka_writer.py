@@ -78,6 +78,8 @@ class KafkaWriter:
         self._transactions = KafkaTransactions(options, partitions, clock)
         self._failed_at = -RETRY_AFTER_S
         self._old_key_in_write_ahead = False
+        self._tombstones_owed = False
+        self._learned = Watermark()  # ids and slates before it are known; while the topic is read on, `head` is ahead
         self._unflushed = 0
         self.companion = Companion(files.connection)
         self.partitions = range(partitions)
@@ -89,9 +91,9 @@ class KafkaWriter:
         Raises:
             ServiceError: STORAGE_UNAVAILABLE: the cluster does not answer, or the topic is not the one of these files.
         """
-        start = _lesser(self.companion.slates_through, Watermark.parse(self._seen.through))
+        self._learned = _lesser(self.companion.slates_through, Watermark.parse(self._seen.through))
         with storage_errors(self._folder), kafka_errors(self._options):
-            self._take_over(start)
+            self._take_over()
 
     def append(self, drafts: Sequence[Draft]) -> Watermark:
         """Write drafts that are not in the log yet; gives the position behind the log's last record.
@@ -134,50 +136,49 @@ class KafkaWriter:
             ServiceError: STORAGE_FULL (nothing was done), STORAGE_UNAVAILABLE (call again).
         """
         with storage_errors(self._folder), kafka_errors(self._options):
-            if self._old_key_in_write_ahead:
-                self._empty_write_ahead()
             user_hash = self._hashes.user(user_id)
-            owed = [each for each in self.companion.pending_erasures() if each.user_hash == user_hash]
-            identity = None if owed else self._keys.find(user_id)
+            mourned = next((each for each in self.companion.pending_erasures() if each.user_hash == user_hash), None)
+            if mourned is not None:
+                self._ready()  # the user may have come back since: there may be a key again
+            identity = self._keys.find(user_id)
             if identity is not None:
-                erasure = PendingErasure(user_hash, identity.key_row, identity.subject, self._clock())
+                mourned = PendingErasure(user_hash, identity.key_row, identity.subject, self._clock())
                 with transaction(self._connection):
                     self._keys.destroy(user_id, identity)
-                    self.companion.begin_erasure(erasure)
+                    self.companion.begin_erasure(mourned)
+                self._tombstones_owed = True
                 forget_ciphers()
                 ERASURES.inc()
                 self._empty_write_ahead()
-                owed = [erasure]
-            if not owed:
-                return None
-            self._ready(but=owed[0])
-            watermark = self._mourn(owed[0])
-        return ErasedUser(owed[0].subject, watermark, owed[0].erased_ms)
+                self._ready()
+            if self._old_key_in_write_ahead:
+                self._empty_write_ahead()
+            return None if mourned is None else ErasedUser(mourned.subject, self.head, mourned.erased_ms)
 
     def close(self) -> None:
         """Write what a quick start needs; nothing is waiting to be written."""
         try:
-            self.companion.flush(self.head)
+            self.companion.flush(self._learned)
         except sqlite3.Error as error:
             log.warning("kafka_companion.not_written", path=str(self._folder), reason=str(error))
         self._seen.close()
         self._transactions.end()
         self._connection.close()
 
-    def _ready(self, but: PendingErasure | None = None) -> None:
-        if self._transactions.ready:
-            return
-        if time.monotonic() - self._failed_at < RETRY_AFTER_S:
-            raise kafka_unavailable(self._options, "it failed a moment ago")
-        self._take_over(self.head, but)
+    def _ready(self) -> None:
+        """A producer that can write, and no tombstone that is owed."""
+        if not self._transactions.ready:
+            if time.monotonic() - self._failed_at < RETRY_AFTER_S:
+                raise kafka_unavailable(self._options, "it failed a moment ago")
+            self._take_over()
+        elif self._tombstones_owed:
+            self._mourn()
 
-    def _take_over(self, start: Watermark, but: PendingErasure | None = None) -> None:
+    def _take_over(self) -> None:
         try:
             self._transactions.begin()
-            self._catch_up(start)
-            for owed in self.companion.pending_erasures():
-                if owed != but:
-                    self._mourn(owed)
+            self._catch_up(self._learned)
+            self._mourn()
         except (KafkaException, ServiceError):
             self._transactions.end()
             self._failed_at = time.monotonic()
@@ -211,7 +212,7 @@ class KafkaWriter:
         slates = [record for record in records if record.id_kind == SLATE_ID]
         self.companion.add_places({record.id_hash: (record.partition, record.offset) for record in slates})
         behind = {record.partition: record.offset + 1 for record in records}
-        self.head = self.head.joined(Watermark(tuple(sorted(behind.items()))))
+        self._advance(behind)
         self._tend(len(records))
 
     def _without_repeats(self, drafts: Sequence[Draft]) -> list[Draft]:
@@ -248,26 +249,31 @@ class KafkaWriter:
             messages.append(Message(key, value))
         return messages
 
-    def _mourn(self, erasure: PendingErasure) -> Watermark:
-        payload = fact_to_bytes(Erasure(erasure.erased_ms))
-        value = packed(TOMBSTONE, NO_ID, erasure.key_row, b"", payload)
-        self._write([Message(erasure.subject.encode(), value)], [])
-        with transaction(self._connection):
-            self.companion.end_erasure(erasure)
-        self._empty_write_ahead()
-        return self.head
+    def _mourn(self) -> None:
+        """Write the tombstones that are owed."""
+        for erasure in self.companion.pending_erasures():
+            value = packed(TOMBSTONE, NO_ID, erasure.key_row, b"", fact_to_bytes(Erasure(erasure.erased_ms)))
+            self._write([Message(erasure.subject.encode(), value)], [])
+            with transaction(self._connection):
+                self.companion.end_erasure(erasure)
+            self._old_key_in_write_ahead = not truncate_write_ahead(self._connection)
+        self._tombstones_owed = False
 
     def _write(self, messages: Sequence[Message], asked: Sequence[int]) -> dict[int, Place]:
         places, behind = self._transactions.write(messages, asked)
-        self.head = self.head.joined(Watermark(tuple(sorted(behind.items()))))
+        self._advance(behind)
         return places
+
+    def _advance(self, behind: Mapping[int, int]) -> None:
+        position = Watermark(tuple(sorted(behind.items())))
+        self.head, self._learned = self.head.joined(position), self._learned.joined(position)
 
     def _tend(self, added: int) -> None:
         self._unflushed += added
         try:
-            self._seen.tend(str(self.head))
+            self._seen.tend(str(self._learned))
             if self._unflushed >= FLUSH_RECORDS:
-                self.companion.flush(self.head)
+                self.companion.flush(self._learned)
                 self._unflushed = 0
         except (OSError, sqlite3.Error) as error:  # the records are durable: what is derived only stays in memory
             log.warning("kafka_companion.not_written", path=str(self._folder), reason=str(error))

@@ -47,7 +47,7 @@ class FeedbackSettings(ListeningSettings, prefix="FEEDBACK"):
         -1, ge=-1, description="replicas of a topic that is made; -1 takes the cluster's default"
     )
     kafka_timeout_ms: int = Field(
-        10_000, ge=500, description="after this a read from or a write to Kafka has failed, and its caller is told"
+        10_000, ge=1_000, description="after this a read from or a write to Kafka has failed, and its caller is told"
     )
     kafka_properties_path: Path | None = Field(
         None, description="file of more librdkafka properties, a `name=value` a line: security.protocol, sasl.password"

@@ -102,8 +102,9 @@ class SqliteEventLog:
             self._publish(self._writer.head)
         if erased is None:
             return None
-        records = await self._reader.count(erased.key_row, erased.offset - 1)
-        return ErasureReceipt(Watermark.of(erased.offset), records, erased.erased_ms)
+        records, first = await self._reader.held(erased.key_row, erased.offset - 1)
+        began = Watermark.of(first) if first else None
+        return ErasureReceipt(Watermark.of(erased.offset), records, erased.erased_ms, began)
 
     async def close(self) -> None:
         """Finish what waits to be written, end every reader, close the files."""

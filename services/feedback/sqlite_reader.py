@@ -35,7 +35,7 @@ USER_RANGE: Final = (
     f"{COLUMNS} WHERE log_offset > ? AND log_offset <= ? AND log.key_row = ? ORDER BY log_offset LIMIT ?"
 )
 ONE_SLATE: Final = f"{COLUMNS} JOIN slates USING (log_offset) WHERE slate_hash = ?"
-COUNT: Final = "SELECT count(*) FROM log WHERE log_offset > ? AND log_offset <= ? AND key_row = ?"
+HELD: Final = "SELECT count(*), min(log_offset) FROM log WHERE log_offset > ? AND log_offset <= ? AND key_row = ?"
 
 
 class SqliteReader:
@@ -63,13 +63,14 @@ class SqliteReader:
         records = await self._run(lambda db: self._decoded(db.execute(USER_RANGE, (after, stop, key_row, limit))))
         return records, records[-1].watermark.offset() if records else stop
 
-    async def count(self, key_row: int, through: int) -> int:
-        """How many records of an identity there are up to an offset."""
-        total = 0
+    async def held(self, key_row: int, through: int) -> tuple[int, int]:
+        """How many records of an identity there are up to an offset, and the offset of the first; 0 where none is."""
+        total, first = 0, 0
         for after in range(0, through, SCAN_ROWS):
             arguments = (after, min(after + SCAN_ROWS, through), key_row)
-            total += await self._run(partial(_count, arguments))
-        return total
+            count, offset = await self._run(partial(_held, arguments))
+            total, first = total + count, first or offset
+        return total, first
 
     async def slate(self, slate_hash: bytes) -> Fact | None:
         """The fact of a slate's hash; None when it is not there or its user was erased."""
@@ -114,6 +115,6 @@ class SqliteReader:
             raise damaged_record(self._folder / FILE, offset) from error
 
 
-def _count(arguments: tuple[int, int, int], connection: sqlite3.Connection) -> int:
-    found: int = connection.execute(COUNT, arguments).fetchone()[0]
-    return found
+def _held(arguments: tuple[int, int, int], connection: sqlite3.Connection) -> tuple[int, int]:
+    count, first = connection.execute(HELD, arguments).fetchone()
+    return count, first or 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import fsspec
@@ -16,11 +17,28 @@ MANIFESTS: Final = ("bundles/*/manifest.json", "rejected/*/manifest.json")
 """The layout of `shared.model.registry`, which stands on libraries that this service does not carry."""
 
 
-class TrainedBundles(Protocol):
-    """Bundles and the positions of the log that they were trained at."""
+@dataclass(frozen=True, slots=True)
+class TrainedBundle:
+    """A bundle of the registry.
 
-    async def holding(self, first: Watermark) -> tuple[str, ...]:
-        """Versions whose training data may hold a record, oldest first; `first` is the position behind it.
+    Attributes:
+        version: its name.
+        watermark: position of the log that it was trained at; None: it was trained on files.
+    """
+
+    version: str
+    watermark: Watermark | None
+
+    def may_hold(self, record: Watermark) -> bool:
+        """Whether its training data may hold a record, given by the position behind it."""
+        return self.watermark is None or self.watermark.covers(record)
+
+
+class TrainedBundles(Protocol):
+    """The bundles that were trained beside a log."""
+
+    async def read(self) -> tuple[TrainedBundle, ...]:
+        """All of them, served or not, oldest first.
 
         Raises:
             ServiceError: DEPENDENCY_UNAVAILABLE.
@@ -30,31 +48,34 @@ class TrainedBundles(Protocol):
 class NoBundles:
     """For a log beside which nothing is trained."""
 
-    async def holding(self, first: Watermark) -> tuple[str, ...]:
+    async def read(self) -> tuple[TrainedBundle, ...]:
         """None."""
         return ()
 
 
 class RegistryBundles:
-    """The bundles of a registry, served or not.
+    """The bundles of a registry.
 
     Args:
         url: a folder or an fsspec URL.
+        may_be_missing: nothing there means no bundles; else it means that the registry is somewhere else.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, may_be_missing: bool) -> None:
         self._url = url
+        self._may_be_missing = may_be_missing
 
-    async def holding(self, first: Watermark) -> tuple[str, ...]:
-        """Versions that were trained on the log at or behind a position, and those that were trained on files."""
-        found = await asyncio.to_thread(self._read)
-        return tuple(sorted(each.version for each in found if _may_hold(each, first)))
+    async def read(self) -> tuple[TrainedBundle, ...]:
+        """Those whose manifest this release can read: no other is served."""
+        return await asyncio.to_thread(self._read)
 
-    def _read(self) -> list[Manifest]:
+    def _read(self) -> tuple[TrainedBundle, ...]:
         try:
             files, root = fsspec.core.url_to_fs(self._url)
+            if not self._may_be_missing and not files.exists(root):
+                raise FileNotFoundError("there is nothing")
             paths = [path for pattern in MANIFESTS for path in files.glob(f"{root.rstrip('/')}/{pattern}")]
-            return [manifest for path in paths if (manifest := _parsed(files.cat_file(path)))]
+            found = [bundle for path in paths if (bundle := _parsed(files.cat_file(path)))]
         except (OSError, ValueError, ImportError) as error:
             message = (
                 f"the registry {self._url} cannot be read ({error}), so it is not known which bundles hold the user, "
@@ -62,14 +83,12 @@ class RegistryBundles:
             )
             metadata = {"dependency": "registry", "code": "UNAVAILABLE"}
             raise ServiceError(ErrorReason.DEPENDENCY_UNAVAILABLE, message, metadata=metadata) from error
+        return tuple(sorted(found, key=lambda bundle: bundle.version))
 
 
-def _may_hold(manifest: Manifest, first: Watermark) -> bool:
-    return not manifest.watermark or Watermark.parse(manifest.watermark).covers(first)
-
-
-def _parsed(content: bytes) -> Manifest | None:
+def _parsed(content: bytes) -> TrainedBundle | None:
     try:
-        return Manifest.model_validate_json(content)
+        manifest = Manifest.model_validate_json(content)
     except ValidationError:
         return None  # of another schema version, which no service of this release serves
+    return TrainedBundle(manifest.version, Watermark.parse(manifest.watermark) if manifest.watermark else None)

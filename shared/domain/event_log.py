@@ -63,11 +63,13 @@ class ErasureReceipt:
         watermark: position of the tombstone.
         records: payloads that can no longer be read.
         erased_ms: when the key was destroyed.
+        first: the position behind the first of the records; None where there was none.
     """
 
     watermark: Watermark
     records: int
     erased_ms: int
+    first: Watermark | None = None
 
 
 class EventLog(Protocol):

@@ -56,11 +56,11 @@ def stored_key(log: EventLog, subject: str) -> bytes:
 
 
 @contextmanager
-def other_reader(folder: Path) -> Iterator[None]:
+def other_reader(folder: Path, file: str = "log.db") -> Iterator[None]:
     """Another program that has begun to read the database and does not end."""
-    connection = sqlite3.connect(folder / "feedback" / "log.db", isolation_level=None)
+    connection = sqlite3.connect(folder / "feedback" / file, isolation_level=None)
     connection.execute("BEGIN")
-    connection.execute("SELECT count(*) FROM log").fetchone()
+    connection.execute("SELECT count(*) FROM keys").fetchone()
     try:
         yield
     finally:

@@ -18,7 +18,6 @@ from shared.domain.events import Event
 from shared.domain.intake import UserErasure
 from shared.domain.items import User
 from shared.domain.slates import ServedSlate
-from shared.domain.watermark import Watermark
 from shared.kernel.client import open_channel
 from shared.kernel.config import load
 from shared.kernel.errors import ErrorReason, ServiceError
@@ -137,4 +136,13 @@ async def test_manifests_of_another_schema_are_passed_over(tmp_path: Path) -> No
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_text(manifest_facts().model_dump_json(), encoding="utf-8")
 
-    assert await RegistryBundles(str(tmp_path)).holding(Watermark.of(1)) == ()
+    assert await RegistryBundles(str(tmp_path), may_be_missing=False).read() == ()
+
+
+async def test_a_registry_that_was_named_and_is_not_there_is_no_registry_without_bundles(tmp_path: Path) -> None:
+    with pytest.raises(ServiceError) as told:
+        await RegistryBundles(str(tmp_path / "not-mounted"), may_be_missing=False).read()
+
+    assert told.value.reason.name == ErrorReason.DEPENDENCY_UNAVAILABLE.name
+    assert "WINNOW_FEEDBACK_REGISTRY_URL" in told.value.message
+    assert await RegistryBundles(str(tmp_path / "nothing-trained-yet"), may_be_missing=True).read() == ()

@@ -9,15 +9,17 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from services.feedback import kafka_writer
 from services.feedback.kafka_client import KafkaOptions
 from services.feedback.kafka_companion import FORM, Companion
 from services.feedback.kafka_log import open_kafka_log
 from services.feedback.log_opening import open_log
 from services.feedback.settings import FeedbackSettings
 from services.feedback.sqlite_database import open_database
-from shared.domain.event_log import EventLog, Fact
+from shared.domain.event_log import Erasure, EventLog, Fact
 from shared.domain.items import Item, User
 from shared.kernel.config import ConfigError, load
+from shared.kernel.errors import ErrorReason, ServiceError
 from tests.contract.event_log_adapters import (
     clock,
     event,
@@ -28,7 +30,7 @@ from tests.contract.event_log_adapters import (
     slate,
     topic_of,
 )
-from tests.integration.feedback.test_erasure import contents, holding
+from tests.integration.feedback.test_erasure import contents, holding, other_reader
 from tests.kafka_broker import Broker, shared_broker
 
 USER = "user-zzyzx-4711"
@@ -161,7 +163,7 @@ async def test_what_cannot_be_used_stops_the_start_and_is_named(
         path = tmp_path / "kafka.properties"
         path.write_text(value, encoding="utf-8")
         value = path
-    wanted = kafka_settings(tmp_path) | {"kafka_timeout_ms": 500, setting: value}
+    wanted = kafka_settings(tmp_path) | {"kafka_timeout_ms": 1_000, setting: value}
     settings = load(FeedbackSettings, data_dir=tmp_path / "data", **wanted)
 
     with pytest.raises(ConfigError, match=re.escape(told)):
@@ -178,3 +180,49 @@ async def test_every_file_of_a_closed_log_can_be_moved_and_opened_again(tmp_path
     async with open_kafka(tmp_path) as log:
         assert len(await records(log)) == 2
         assert await log.slate("r-1") is not None
+
+
+async def test_ids_that_were_lost_are_read_from_the_topic_again_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_writer, "CATCH_UP_RECORDS", 30)
+    everything = [event(number, user_id=f"user-{number % 9}") for number in range(100)]
+    async with open_kafka(tmp_path) as log:
+        await log.append(everything)
+    for path in (tmp_path / "feedback" / "event-ids").iterdir():
+        path.unlink()
+
+    async with open_kafka(tmp_path):
+        pass  # reads the topic in several runs, each of which may write ids down
+
+    async with open_kafka(tmp_path) as log:
+        await log.append(everything)
+
+        assert len(await records(log)) == 100
+
+
+async def test_a_fact_that_fits_into_no_message_is_refused_before_it_costs_the_producer(tmp_path: Path) -> None:
+    async with open_kafka(tmp_path) as log:
+        with pytest.raises(ServiceError) as told:
+            await log.append([event(1), Item("huge", description="x" * (6 << 20))])
+
+        assert told.value.reason.name == ErrorReason.MESSAGE_TOO_LARGE.name
+        assert log._writer._transactions.ready  # type: ignore[attr-defined]
+        assert await records(log) == []
+
+
+async def test_a_tombstone_that_a_reader_of_the_file_held_up_goes_in_with_the_next_write(tmp_path: Path) -> None:
+    async with open_kafka(tmp_path) as log:
+        await write_about(log, USER)
+        log._writer._connection.execute("PRAGMA busy_timeout = 0")  # type: ignore[attr-defined]
+        with other_reader(tmp_path, "kafka.db"), pytest.raises(ServiceError):
+            await log.erase(USER)
+
+        await log.append([event(900, user_id=USER)])
+
+        facts = [record.fact for record in await records(log)]
+        assert sum(isinstance(fact, Erasure) for fact in facts) == 1
+        receipt = await log.erase(USER)
+        assert receipt is not None
+        assert receipt.records == 1
+        assert await events_of(log, USER) == []
