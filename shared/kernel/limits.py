@@ -20,7 +20,7 @@ class LimitSettings(ServiceSettings, prefix="LIMIT"):
     requests_per_second: float = Field(
         0, ge=0, description="calls of one caller, where the policy says nothing else; 0: as many as it likes"
     )
-    burst_requests: float = Field(0, ge=0, description="calls of one caller at once; 0: those of two seconds")
+    burst_requests: int = Field(0, ge=0, description="calls of one caller at once; 0: those of two seconds")
     connection_age_minutes: float = Field(
         30, ge=0, description="connections are replaced after it, so that load and new certificates spread; 0: never"
     )
@@ -41,6 +41,4 @@ class LimitSettings(ServiceSettings, prefix="LIMIT"):
 
     def rate(self) -> Rate | None:
         """How often one caller may call; None: as often as it likes."""
-        if not self.requests_per_second:
-            return None
-        return Rate(self.requests_per_second, self.burst_requests or max(1.0, 2 * self.requests_per_second))
+        return Rate.of(self.requests_per_second, self.burst_requests) if self.requests_per_second else None

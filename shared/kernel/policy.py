@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from shared.kernel.config import ConfigError
 
@@ -53,6 +53,11 @@ class Rate:
 
     requests_per_second: float
     burst_requests: float
+
+    @classmethod
+    def of(cls, requests_per_second: float, burst_requests: float | None = None) -> Self:
+        """A rate; those of two seconds may come at once, one at least, where nothing else is said."""
+        return cls(requests_per_second, burst_requests or max(1.0, 2 * requests_per_second))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +103,14 @@ class _ClientEntry(BaseModel):
     burst_requests: float | None = Field(None, ge=1)
 
     def rate(self) -> Rate | None:
-        """Twice a second's requests may come at once, where nothing else is said."""
-        if self.requests_per_second is None:
-            return None
-        return Rate(self.requests_per_second, self.burst_requests or max(1.0, 2 * self.requests_per_second))
+        """How often this client may call; None: as for everybody."""
+        return None if self.requests_per_second is None else Rate.of(self.requests_per_second, self.burst_requests)
+
+    @model_validator(mode="after")
+    def _burst_has_a_rate(self) -> Self:
+        if self.burst_requests is not None and self.requests_per_second is None:
+            raise ValueError("burst_requests says nothing without requests_per_second; give both")
+        return self
 
 
 class _PolicyFile(BaseModel):

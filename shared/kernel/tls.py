@@ -83,6 +83,7 @@ class Tls:
         self._clock = clock
         self._lock = threading.Lock()
         self._seen = _fingerprint(files)
+        self._refused = ""
         self._looked = clock()
         self._material = _read(files)
         CERTIFICATE_EXPIRES.set(self._material.expires.timestamp())
@@ -118,12 +119,14 @@ class Tls:
         seen = _fingerprint(self._files)
         if seen == self._seen:
             return
-        self._seen = seen
         try:
             self._material = _read(self._files)
-        except ConfigError as error:
-            log.error("tls.reload_refused", error=str(error))
+        except ConfigError as error:  # looked at again next time: a change of rights changes no fingerprint
+            if str(error) != self._refused:
+                log.error("tls.reload_refused", error=str(error))
+            self._refused = str(error)
             return
+        self._seen, self._refused = seen, ""
         CERTIFICATE_EXPIRES.set(self._material.expires.timestamp())
         log.info("tls.reloaded", expires=self._material.expires.isoformat())
 

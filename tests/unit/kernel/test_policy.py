@@ -73,6 +73,7 @@ def test_a_rate_allows_two_seconds_at_once_unless_the_file_says_more(tmp_path: P
         ("clients: {shop: {identities: ['*'], methods: []}}", "clients.shop.identities.0"),
         ("clients: {shop: {identities: [a], method: [a.B/C]}}", "clients.shop.method"),
         ("clients: {shop: {identities: [a], requests_per_second: 0}}", "clients.shop.requests_per_second"),
+        ("clients: {shop: {identities: [a], burst_requests: 9}}", "burst_requests says nothing without"),
         ("{}", "clients"),
         ("", "the whole file"),
         ("clients: [", "cannot be read"),

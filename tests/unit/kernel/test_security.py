@@ -77,3 +77,8 @@ def test_without_a_limit_callers_may_call_as_often_as_they_like() -> None:
     ]
 
     assert rates == [None, Rate(5, 10)]
+
+
+def test_a_burst_that_would_lock_everybody_out_is_refused() -> None:
+    with pytest.raises(ConfigError, match="WINNOW_LIMIT_BURST_REQUESTS"):
+        load(LimitSettings, requests_per_second=0.2, burst_requests=0.5)

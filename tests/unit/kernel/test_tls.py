@@ -88,6 +88,19 @@ def test_a_change_that_cannot_be_used_is_logged_once_and_the_old_certificate_goe
     assert [line["event"] for line in logs] == ["tls.reload_refused"]
 
 
+def test_what_was_refused_is_looked_at_again_even_if_nothing_of_the_files_seems_to_change(files: TlsFiles) -> None:
+    tls = Tls(files, look_seconds=0)
+    renewed = write_files(files.key.parent / "renewed", AUTHORITY.issue(LOOPBACK), AUTHORITY)
+    good = renewed.certificate.read_bytes()
+    files.key.write_bytes(renewed.key.read_bytes())
+    for content in (b"-" * len(good), good):
+        files.certificate.write_bytes(content)
+        os.utime(files.certificate, ns=(0, 0))
+        found = tls.current()
+
+    assert found.certificate == good
+
+
 def test_a_key_that_cannot_be_read_is_never_quoted(files: TlsFiles) -> None:
     files.key.write_bytes(b"-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n")
 
