@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
@@ -127,7 +127,7 @@ def topic_partitions(options: KafkaOptions) -> int:
             new = NewTopic(options.topic, options.partitions, options.replication_factor, config=TOPIC_CONFIG)
             for made in admin.create_topics([new], request_timeout=seconds).values():
                 made.result(seconds)
-        return _partitions_told(admin, options)
+        return partitions_told(admin, options)
     except (KafkaException, TimeoutError) as error:
         why = error.args[0].str() if isinstance(error, KafkaException) else "no answer in time"
         raise ConfigError(
@@ -137,8 +137,19 @@ def topic_partitions(options: KafkaOptions) -> int:
         ) from error
 
 
-def _partitions_told(admin: AdminClient, options: KafkaOptions) -> int:
-    """As soon as the brokers know the topic: a broker that does not know it yet tells an error and no partitions."""
+class TopicLister(Protocol):
+    """What is needed of an `AdminClient`."""
+
+    def list_topics(self, topic: str, timeout: float) -> Any:
+        """The cluster as it sees a topic."""
+
+
+def partitions_told(admin: TopicLister, options: KafkaOptions) -> int:
+    """How many the topic has, as soon as the brokers know it; until then they tell an error or no partitions.
+
+    Raises:
+        KafkaException: they did not know it in time.
+    """
     end = time.monotonic() + options.timeout_ms / 1000
     while True:
         told = admin.list_topics(options.topic, timeout=options.timeout_ms / 1000).topics[options.topic]
