@@ -85,8 +85,7 @@ async def open_recommendation(
         tasks.start("slates", recorder.run)
         tasks.start("popular items", lambda: refresh(ports.features, memory, settings.popular_refresh_seconds))
         tasks.start("surfaces", lambda: follow(surfaces, _folder(settings), settings.surfaces_poll_seconds))
-        if surfaces.exploring:
-            tasks.start("exposures", lambda: exposures.recover(feedback, features))
+        tasks.start("exposures", lambda: exposures.recover(feedback, features))
         readiness.set(True)
         yield RecommendationApp(_hosted(recommender, settings, clock, readiness), recommender)
     await recorder.close(settings.close_seconds)

@@ -38,10 +38,11 @@ def explored(order: Order, evidence: Evidence, settings: Exploration, page_size:
         order: of all candidates; what a rule moved stays at its place.
         evidence: of the candidates that may fill a slot.
         settings: of the surface.
-        page_size: slots lie on the first page only.
+        page_size: slots lie on the first page only; one that pins push off it is left out.
         seed: of all random numbers.
     """
-    slots = settings.positions(min(page_size, len(order.rows)))
+    page_size = min(page_size, len(order.rows))
+    slots = settings.positions(page_size)
     if not slots or not len(evidence):
         return order
     moved = np.concatenate([rows for _, rows in order.moves]) if order.moves else np.empty(0, np.int32)
@@ -49,7 +50,7 @@ def explored(order: Order, evidence: Evidence, settings: Exploration, page_size:
     draw = _Draw(order.rows[places].tolist(), evidence, settings, np.random.default_rng(seed))
     propensities = np.ones(len(order.rows), np.float32)
     for place in dict.fromkeys(np.searchsorted(places, slots).tolist()):
-        if place < len(places):
+        if place < len(places) and places[place] < page_size:
             propensities[places[place]] = draw.fill(place)
     rows = order.rows.copy()
     rows[places] = draw.rows

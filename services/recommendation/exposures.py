@@ -1,7 +1,8 @@
 """How often each item was shown lately: what an exposure budget is spent from.
 
-Counted by every front for itself, halved every week, and read back from the end of the log at the start: a restart
-gives no item its budget again, several replicas give it one budget each.
+Counted by every front for itself and halved every week. What the end of the log shows is read back at the start, of all
+fronts: a few minutes of a busy log, all of a quiet one. So a restart gives items some of their budget again, and
+several replicas give them one budget each.
 """
 
 from __future__ import annotations
@@ -72,6 +73,8 @@ class Exposures:
         try:
             async with asyncio.timeout(LIMIT_S):
                 status = await features.status()
+                if not status.head_watermark:
+                    return None  # `feature` has not reached the log yet; the log is not read from its beginning
                 begin = _back(Watermark.parse(status.head_watermark), RECORDS_READ_BACK)
                 async for batch in feedback.tail(begin, follow=False, batch_size=BATCH):
                     facts = [record.fact for record in batch.records]

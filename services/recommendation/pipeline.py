@@ -131,12 +131,13 @@ class Pipeline:
             return pool
         wanted, budget_ms = min(limit, len(pool)), journey.budget.remaining_ms
         in_time = self._stages.ranking.affordable(wanted, query.page_size, budget_ms)
-        count = min(in_time, max(query.page_size, round(wanted * self._stages.quality.share)))
+        share = 1.0 if query.candidate_item_ids else self._stages.quality.share  # the caller's own are ranked in full
+        count = min(in_time, max(query.page_size, round(wanted * share)))
         if count < wanted:
             why = f"in {budget_ms:.0f} ms" if count == in_time else "because answers have been late"
             journey.lose("rank", "shrunk", f"{count} of {wanted} candidates are ranked {why}")
         kept = _best(pool, count)
-        journey.count("cut", len(pool), len(pool) - len(kept))
+        journey.cut(pool, kept)
         return pool.take(kept)
 
     async def scored(self, query: Query, viewer: Viewer, pool: Pool, surface: Surface, journey: Journey) -> Ranked:

@@ -29,6 +29,7 @@ class QualityFactor:
         self._target_ms = target_ms
         self._percentile = percentile
         self._factor = MOST
+        QUALITY_FACTOR.set(self.share)
 
     @property
     def share(self) -> float:

@@ -59,8 +59,8 @@ class Recommender:
         shown = len(slate.served.shown_rows)
         after = Place(recommendation_id, shown, shown) if len(slate.served.reserve_rows) else None
         answer = await self._answer(query, slate, 0, after, journey)
-        if not query.explain:  # an explanation takes longer however many are ranked
-            self.quality.learn((query.budget.ticks() - began_s) * 1e3)
+        if not query.explain:  # an explanation takes longer, and a state is waited for, however many are ranked
+            self.quality.learn((query.budget.ticks() - began_s) * 1e3 - journey.spent_ms("hydrate"))
         return answer
 
     async def similar(self, query: Query, item_ids: Sequence[str]) -> Listing:
@@ -105,7 +105,7 @@ class Recommender:
         entries = await self.writer.entries(slate, served.shown_rows, position, journey, explain=query.explain)
         token = self.tokens.issue(after, query) if after else ""
         provenance = self._counted(journey, query, len(served.candidates))
-        slate = replace(slate, served=replace(served, provenance=provenance))
+        slate = replace(slate, served=replace(served, provenance=provenance.without_ids()))
         if not position:
             self.reserve.keep(slate)
         self.recorder.accept(slate.served)

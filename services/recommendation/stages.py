@@ -123,6 +123,10 @@ class Journey:
         finally:
             self._timings.append(StageTiming(name, (self.budget.ticks() - began_s) * 1e3))
 
+    def spent_ms(self, stage: str) -> float:
+        """The time that a stage took so far."""
+        return sum(timing.duration_ms for timing in self._timings if timing.stage == stage)
+
     def lose(self, stage: str, reason: str, detail: str) -> None:
         """List one loss of quality; the same loss of the same stage is listed once."""
         self._degraded.setdefault((stage, reason), Degradation(stage, reason, detail))
@@ -167,6 +171,12 @@ class Journey:
             self.count(f"filter:{component.name}", len(pool), len(split.removed), ids)
             pool = pool.take(split.kept) if len(split.removed) else pool
         return pool
+
+    def cut(self, pool: Pool, kept: Rows) -> None:
+        """Note what is not ranked."""
+        gone = np.setdiff1d(np.arange(len(pool)), kept)
+        ids = [pool.item_ids[row] for row in gone.tolist()] if self._funnel_ids else ()
+        self.count("cut", len(pool), len(gone), ids)
 
     def count(self, component: str, entered: int, removed: int, item_ids: Sequence[str] = ()) -> None:
         """Note how many candidates a component saw and removed, and which where that was asked for."""

@@ -65,15 +65,6 @@ class Surfaces:
         same = surface.experiment is not None and surface.experiment.name == experiment
         return surface.of_arm(own) if same else surface
 
-    @property
-    def exploring(self) -> bool:
-        """Whether any surface leaves something to chance."""
-        return any(
-            surface.of_arm(arm).exploration.slots
-            for surface in self._surfaces.values()
-            for arm in ("", *(each.name for each in (surface.experiment.arms if surface.experiment else ())))
-        )
-
     def renew(self, found: Mapping[str, Surface] | SurfaceError) -> None:
         """Take over what the files say now; where that is a mistake, keep it in `refused` and go on as before."""
         try:

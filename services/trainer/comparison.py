@@ -23,7 +23,7 @@ class Difference:
         name, against: whose.
         mean: of the difference.
         low, high: its 95 % bootstrap interval; clear of 0 means that the difference is real.
-        relative: the mean as a share of the other's NDCG; NaN where that is 0.
+        relative: the mean as a share of the other's NDCG; None where that is 0.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Difference:
     mean: float
     low: float
     high: float
-    relative: float
+    relative: float | None
 
     @property
     def is_clear(self) -> bool:
@@ -51,4 +51,4 @@ def _difference(ours: Metrics, theirs: Metrics, rng: np.random.Generator) -> Dif
     gains, other_gains = (metrics.discounted_gains(each.ranks, each.k) for each in (ours, theirs))
     mean, level = float((gains - other_gains).mean()), float(other_gains.mean())
     low, high = bootstrap_difference(gains, other_gains, rng)
-    return Difference(ours.name, theirs.name, mean, low, high, mean / level if level else float("nan"))
+    return Difference(ours.name, theirs.name, mean, low, high, mean / level if level else None)

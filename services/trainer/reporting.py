@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +54,7 @@ def differences_table(found: Sequence[Difference]) -> Table:
     for heading in ("difference", "95 % interval", "relative"):
         table.add_column(heading, justify="right")
     for each in found:
-        relative = f"{each.relative:+.1%}" if isfinite(each.relative) else "–"
+        relative = "–" if each.relative is None else f"{each.relative:+.1%}"
         table.add_row(each.name, each.against, f"{each.mean:+.4f}", f"{each.low:+.4f} to {each.high:+.4f}", relative)
     return table
 

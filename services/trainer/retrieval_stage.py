@@ -18,7 +18,7 @@ from services.trainer.progress import Progress
 from services.trainer.retrieval_training import RetrievalTask
 from services.trainer.sequences import TrainingSequences
 from services.trainer.splits import Split
-from services.trainer.transition_choice import chosen_parameters
+from services.trainer.transition_choice import Tried, chosen_parameters
 from services.trainer.two_stage import Retrieval, RetrievalOnly
 from shared.model.encoding import ValueScale
 from shared.model.item_tower import ItemEncoding, ItemTable
@@ -159,6 +159,5 @@ class RetrievalStage:
     def _counter_parameters(self) -> tuple[float, float]:
         """Decay and damping: as set, else as validation likes them."""
         settings = self._run.settings
-        if settings.decay is not None and settings.damping is not None:
-            return settings.decay, settings.damping
-        return chosen_parameters(self._counts(self._data.train), settings.followers, self._data.validation)
+        values = Tried.around(settings.decay, settings.damping)
+        return chosen_parameters(self._counts(self._data.train), settings.followers, self._data.validation, values)

@@ -7,6 +7,7 @@ all pairs costs a few seconds.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -47,10 +48,28 @@ class TransitionsOnly:
         return lists
 
 
-def chosen_parameters(counts: TransitionCounts, keep: int, validation: Split) -> tuple[float, float]:
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """The values that are tried: one where it is set."""
+
+    decays: tuple[float, ...] = DECAYS
+    dampings: tuple[float, ...] = DAMPINGS
+
+    @classmethod
+    def around(cls, decay: float | None, damping: float | None) -> Self:
+        """What is left open by these."""
+        return cls(DECAYS if decay is None else (decay,), DAMPINGS if damping is None else (damping,))
+
+
+def chosen_parameters(
+    counts: TransitionCounts, keep: int, validation: Split, values: Tried | None = None
+) -> tuple[float, float]:
     """Decay and damping with the best NDCG@10 on the validation requests."""
-    tables = [counts.table(keep, (DECAYS[0], damping)) for damping in DAMPINGS]
-    tried = [replace(table, decay=decay) for table in tables for decay in DECAYS]
+    values = values or Tried()
+    tables = [counts.table(keep, (values.decays[0], damping)) for damping in values.dampings]
+    tried = [replace(table, decay=decay) for table in tables for decay in values.decays]
+    if len(tried) == 1:
+        return tried[0].decay, tried[0].damping
     best = max(tried, key=lambda table: _quality(table, validation))
     return best.decay, best.damping
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +54,7 @@ class Provenance:
     stage_timings: tuple[StageTiming, ...] = ()
     stage_counts: tuple[StageCount, ...] = ()
     request_id: str = ""
+
+    def without_ids(self) -> Provenance:
+        """The header as the log keeps it: what a caller looked at once is not kept with the slate."""
+        return replace(self, stage_counts=tuple(replace(count, item_ids=()) for count in self.stage_counts))

@@ -179,7 +179,8 @@ async def services_of(setup: Setup, folder: Path, ranked: Sequence[int] = ()) ->
     Args:
         setup: what is measured.
         folder: for their state.
-        ranked: numbers of candidates; surface `ranked-N` ranks N of them, retrieved in the trainer's proportions.
+        ranked: numbers of candidates; surface `ranked-N` ranks N of them, retrieved in the trainer's proportions, but
+            for twice the neighbours: many are among the retrieved, and N must be left after the merge.
     """
     surfaces = folder / "surfaces"
     surfaces.mkdir(parents=True)

@@ -37,7 +37,7 @@ class FreshSource:
         """Eligible fresh items; scores are cosines to the user, or fall evenly from 1 without a bundle."""
         pool = query.eligible.among(query.catalogue.newest())
         if query.engine is None:
-            return drawn(query, pool[self._young(query, pool)], quota)
+            return drawn(NAME, query, pool[self._young(query, pool)], quota)
         fresh = pool[~query.engine.knows(pool)]
         if not len(fresh):
             return NOTHING

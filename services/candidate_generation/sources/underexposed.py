@@ -39,7 +39,7 @@ class UnderexposedSource:
         """Eligible new items under the budget, each with the same chance; scores fall evenly from 1."""
         pool = query.eligible.among(query.catalogue.newest())
         little = query.catalogue.popularity[pool] < self._budget
-        return drawn(query, np.setdiff1d(pool[little], self._well_known(), assume_unique=True), quota)
+        return drawn(NAME, query, np.setdiff1d(pool[little], self._well_known(), assume_unique=True), quota)
 
     def _well_known(self) -> Slots:
         slots, counts = self._lists.overall(TopOrder.POPULAR)

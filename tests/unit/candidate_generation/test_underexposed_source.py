@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from services.candidate_generation.sources.fresh import FreshSource
 from services.candidate_generation.sources.underexposed import UnderexposedSource
 from shared.domain.conditions import ItemFilter
 from shared.domain.items import Item, User
@@ -53,3 +54,14 @@ async def test_filters_hold_for_under_exposed_items() -> None:
 
     assert len(room.ids(answer)) == 20
     assert all(int(name.removeprefix("item-")) % 2 for name in room.ids(answer))
+
+
+async def test_fresh_and_under_exposed_items_are_drawn_apart() -> None:
+    room = Room(*ITEMS)
+    query = room.query(asked(user=User("u")))
+
+    fresh = room.ids(await FreshSource(window_ms=10**15).search(query, 20))
+    underexposed = room.ids(await UnderexposedSource(room.lists, budget=20).search(query, 20))
+
+    assert len(fresh) == len(underexposed) == 20
+    assert fresh != underexposed

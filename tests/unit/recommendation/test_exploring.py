@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.recommendation import exposures as exposures_module
 from services.recommendation.exploration_settings import Exploration, Method
 from services.recommendation.exploring import explored, posterior, under_exposed, win_probabilities
 from services.recommendation.exposures import HALF_LIFE_MS, Exposures
 from services.recommendation.slate import Order
+from shared.domain.event_log import LogBatch
 from shared.domain.events import EventType
 from shared.domain.slates import Evidence
+from shared.domain.user_state import ProjectionStatus
+from shared.domain.watermark import Watermark
+from tests.fakes_services import FakeFeatures, FakeFeedback
 from tests.unit.recommendation.front import NOW_MS, World, ask, item_ids, opened
 
 HEAD = "weights: {click: 1, like: 5, hide: -20}\n"
@@ -173,6 +180,29 @@ def test_exposures_halve_in_a_week_and_are_bounded() -> None:
     assert exposures.of(["a", "b", "c"]).tolist() == [1.0, 0.0, 1.0], "b was counted first"
 
 
+async def test_the_log_is_not_read_from_its_beginning_where_nobody_knows_its_end_yet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(exposures_module, "SOON_S", 0.0)
+    asked: list[str] = []
+
+    class Starting(FakeFeatures):
+        async def status(self) -> ProjectionStatus:
+            asked.append("status")
+            head = "" if len(asked) < 3 else "w1-0.9000"
+            return replace(await super().status(), head_watermark=head)
+
+    class Log(FakeFeedback):
+        async def tail(self, after: Watermark, *, follow: bool, batch_size: int = 500) -> AsyncIterator[LogBatch]:
+            asked.append(str(after))
+            async for batch in super().tail(after, follow=follow, batch_size=batch_size):
+                yield batch
+
+    await Exposures(lambda: NOW_MS).recover(Log(), Starting())
+
+    assert asked == ["status", "status", "status", "w1-0.4000"]
+
+
 async def test_an_explored_page_is_logged_with_its_probabilities_and_says_so(tmp_path: Path) -> None:
     world = _world()
     _surface(tmp_path, "{slots: 2, first_position: 2, every: 4, probability: 1, candidates: 8, success_budget: 15}")
@@ -270,3 +300,12 @@ def _beta_wins(a: int, b: int, c: int, d: int) -> float:
     first, second = x ** (a - 1) * (1 - x) ** (b - 1), x ** (c - 1) * (1 - x) ** (d - 1)
     below = np.cumsum(first) / first.sum()
     return float((below * second).sum() / second.sum())
+
+
+def test_a_slot_that_pins_push_off_the_page_is_left_out() -> None:
+    chances = Exploration(slots=1, first_position=4, probability=1, candidates=1)
+
+    order = explored(ranked(pinned=(4,)), evidence(15), chances, 5, 1)
+
+    assert order.rows.tolist() == list(range(COUNT))
+    assert order.propensities.tolist() == [1.0] * COUNT

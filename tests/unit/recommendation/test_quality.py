@@ -10,6 +10,7 @@ import pytest
 from services.recommendation.budget import Budget
 from services.recommendation.quality import LEAST, QualityFactor
 from shared.domain.ranking import RankingResult
+from shared.domain.user_state import UserState
 from tests.unit.recommendation.front import World, ask, losses, opened, replaced
 
 ALL = 300
@@ -104,3 +105,36 @@ async def test_the_caller_gets_a_full_page_however_late_answers_are() -> None:
 
     assert len(answer.entries) == 20
     assert len(world.ranking.requests[-1].candidates) == 20
+
+
+async def test_waiting_for_a_state_says_nothing_of_how_many_to_rank() -> None:
+    world, now_s = World(), [0.0]
+    read = world.features.user_state
+
+    async def slowly(*arguments: object, **options: object) -> UserState:
+        now_s[0] += 0.2
+        return await read(*arguments, **options)  # type: ignore[arg-type]
+
+    world.features.user_state = slowly  # type: ignore[method-assign]
+    async with opened(world, target_ms=60) as app:
+        for _ in range(40):
+            await app.recommender.recommend(replaced(ask(), budget=Budget.of(1_000, lambda: now_s[0])))
+
+    assert [len(request.candidates) for request in world.ranking.requests] == [55] * 40
+
+
+async def test_the_callers_own_candidates_are_all_ranked_however_late_answers_are() -> None:
+    world, now_s = World(), [0.0]
+
+    def slowly(result: RankingResult) -> RankingResult:
+        now_s[0] += 0.1
+        return result
+
+    world.ranking.answer_with = slowly
+    own = tuple(film.item_id for film in world.films[5:45])
+    async with opened(world, target_ms=60) as app:
+        for _ in range(60):
+            budget = Budget.of(1_000, lambda: now_s[0])
+            await app.recommender.recommend(replaced(ask(), budget=budget, candidate_item_ids=own))
+
+    assert [len(request.candidates) for request in world.ranking.requests] == [40] * 60

@@ -80,6 +80,18 @@ async def test_the_header_names_the_items_behind_its_counts_only_when_asked() ->
     assert ids["filter:hidden"] == ()
 
 
+async def test_the_cut_names_what_is_not_ranked_and_the_log_keeps_no_such_names(tmp_path: Path) -> None:
+    (tmp_path / "default.yaml").write_text("weights: {click: 1}\nranked_candidates: 20\n")
+    world = World()
+
+    async with opened(world, surfaces_dir=tmp_path) as app:
+        told = await app.recommender.recommend(ask(funnel_ids=True))
+
+    ids = {count.component: count.item_ids for count in told.provenance.stage_counts}
+    assert len(ids["cut"]) == 35
+    assert all(count.item_ids == () for slate in world.feedback.slates for count in slate.provenance.stage_counts)
+
+
 async def test_a_filter_names_what_it_removed_when_asked() -> None:
     world = World()
     asked = tuple(film.item_id for film in world.films[:10])

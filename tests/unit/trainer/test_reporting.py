@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,15 @@ def test_metrics_json_holds_what_was_measured_and_with_what(measured: list[Metri
     assert document["metrics"][0]["intervals_95"]["hr@10"] == list(measured[0].intervals["hr@10"])
     assert document["metrics"][0]["slices"]["same day"]["users"] == measured[0].slices["same day"].users
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_model_without_a_hit_has_no_share_in_the_file(measured: list[Metrics], tmp_path: Path) -> None:
+    nothing = replace(measured[0], ranks=np.zeros_like(measured[0].ranks))
+
+    write_metrics(tmp_path / "metrics.json", [nothing, measured[1]], {})
+
+    (difference,) = json.loads((tmp_path / "metrics.json").read_text())["differences"]
+    assert difference["relative"] is None
 
 
 def test_plots_are_pictures(measured: list[Metrics], tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from services.trainer.datasets import Dataset
 from services.trainer.evaluation import evaluate
 from services.trainer.sequences import TrainingSequences
 from services.trainer.splits import leave_one_out
-from services.trainer.transition_choice import TransitionsOnly, chosen_parameters
+from services.trainer.transition_choice import DAMPINGS, TransitionsOnly, Tried, chosen_parameters
 from shared.domain.events import EventType
 from shared.model.encoding import ValueScale
 from shared.model.transitions import TransitionCounts
@@ -51,3 +51,14 @@ def test_its_lists_hold_no_item_that_the_user_has_seen(keep: int) -> None:
 
     assert measured.name == "transitions"  # `evaluate` refuses seen and repeated items
     assert np.all(measured.lists >= 0)
+
+
+def test_a_setting_that_is_given_is_kept_and_the_other_one_chosen() -> None:
+    data = walks()
+
+    decay, damping = chosen_parameters(
+        counts_of(data), 100, leave_one_out(data, "validation"), Tried.around(decay=0.77, damping=None)
+    )
+
+    assert decay == 0.77
+    assert damping in DAMPINGS
