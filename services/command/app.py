@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from services.command import asking, demo, importing, models, operating, serving, training
+from services.command import asking, demo, importing, load, models, operating, serving, training
 
 app = typer.Typer(
     name="winnow",
@@ -24,6 +24,7 @@ app.command("serve")(serving.serve)
 app.command("recommend")(asking.recommend)
 app.command("record")(asking.record)
 app.command("status")(operating.status)
+app.command("bench")(load.bench)
 app.command("erase")(operating.erase)
 app.command("demo")(demo.demo)
 app.add_typer(models.app, name="models")
