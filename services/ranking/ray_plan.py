@@ -114,6 +114,7 @@ def environment(plan: RayPlan, folder: RunFolder, inherited: Mapping[str, str]) 
     name, _, value = folder.mark.partition("=")
     wanted = {
         "RAY_memory_monitor_refresh_ms": "0",  # on a full machine the kernel chooses whom to end, not Ray
+        "RAY_worker_niceness": "0",  # Ray's 15 lets everything else on the machine go before the ranker
         "RAY_ROTATION_MAX_BYTES": str(LOG_FILE_BYTES),
         "RAY_ROTATION_BACKUP_COUNT": "1",
     }
