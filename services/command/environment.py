@@ -21,6 +21,7 @@ from shared.kernel.limits import LimitSettings
 from shared.kernel.process import ProcessSettings
 from shared.kernel.security import SecuritySettings
 from shared.kernel.variables import env_example, unknown_variables
+from shared.model.content_settings import ContentSettings
 
 SETTINGS = (
     ProcessSettings,
@@ -30,6 +31,7 @@ SETTINGS = (
     RecommendationSettings,
     CandidateGenerationSettings,
     FeatureSettings,
+    ContentSettings,
     RankingSettings,
     FeedbackSettings,
     TrainerSettings,
