@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from shared.kernel.config import ConfigError, load
 from shared.model.content import FrozenEncoder
 from shared.model.content_efficientnet import EfficientNetEncoder, weights_file
-from shared.model.content_huggingface import HuggingFaceEncoder, minilm_folder
+from shared.model.content_huggingface import minilm_folder
 from shared.model.content_multilingual import MultilingualEncoder
 from shared.model.content_opening import open_content, open_text_encoder
 from shared.model.content_settings import ContentSettings
