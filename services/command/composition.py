@@ -88,10 +88,11 @@ async def _open_feedback(services: Services, stack: AsyncExitStack, clock: Clock
 async def _open_feature(services: Services, stack: AsyncExitStack, clock: Clock) -> None:
     from services.feature.app import open_feature
     from services.feature.settings import FeatureSettings
+    from shared.model.content_opening import open_content
 
     settings = load(FeatureSettings)
     feedback = services.feedback or GrpcFeedback(await _channel(stack, settings.feedback_address))
-    app = await stack.enter_async_context(open_feature(settings, clock, feedback))
+    app = await stack.enter_async_context(open_feature(settings, clock, feedback, open_content()))
     services.features = app.features
     services.hosted.append((settings, app.hosted))
 

@@ -10,6 +10,7 @@ from services.feature.settings import FeatureSettings
 from shared.clients.feedback import GrpcFeedback
 from shared.kernel.clock import Clock
 from shared.kernel.hosting import connect, run_service
+from shared.model.content_opening import open_content
 
 
 @asynccontextmanager
@@ -17,7 +18,7 @@ async def open_alone(settings: FeatureSettings, clock: Clock) -> AsyncIterator[F
     """The service on the log of a feedback service elsewhere."""
     async with (
         connect(settings.feedback_address) as channel,
-        open_feature(settings, clock, GrpcFeedback(channel)) as app,
+        open_feature(settings, clock, GrpcFeedback(channel), open_content()) as app,
     ):
         yield app
 

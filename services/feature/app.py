@@ -11,6 +11,7 @@ from winnow.v1.feature_service_pb2 import DESCRIPTOR
 from winnow.v1.feature_service_pb2_grpc import add_FeatureServiceServicer_to_server
 
 from services.feature.catalogue import Catalogue
+from services.feature.content import keeping_content
 from services.feature.dump import dump
 from services.feature.features import ProjectedFeatures
 from services.feature.memory_store import MemoryFeatureStore
@@ -30,6 +31,7 @@ from shared.kernel.clock import Clock
 from shared.kernel.config import ConfigError
 from shared.kernel.readiness import Readiness
 from shared.kernel.server import Hosted
+from shared.model.content_vectors import ContentVectors
 
 SERVICE_NAME = DESCRIPTOR.services_by_name["FeatureService"].full_name
 
@@ -50,8 +52,16 @@ class FeatureApp:
 
 
 @asynccontextmanager
-async def open_feature(settings: FeatureSettings, clock: Clock, feedback: Feedback) -> AsyncIterator[FeatureApp]:
+async def open_feature(
+    settings: FeatureSettings, clock: Clock, feedback: Feedback, vectors: ContentVectors | None = None
+) -> AsyncIterator[FeatureApp]:
     """Bring back what is stored and follow the log from there, until the block ends.
+
+    Args:
+        settings: of the service.
+        clock: Unix milliseconds.
+        feedback: whose log is followed.
+        vectors: makes content vectors; None: items have those that their callers sent.
 
     Raises:
         ConfigError: the store cannot be used.
@@ -62,7 +72,11 @@ async def open_feature(settings: FeatureSettings, clock: Clock, feedback: Feedba
         readiness = Readiness()
         writer = _writer(settings, store, projection)
         stack.push_async_callback(writer.close)
+        keeper = await stack.enter_async_context(keeping_content(projection, vectors)) if vectors else None
         tasks = await stack.enter_async_context(Supervised())
+        if keeper:
+            await keeper.restore()
+            tasks.start("feature-content", keeper.run)
         tasks.start("feature-store", writer.run)
         tasks.start("feature-scrub", writer.scrub)
         tasks.start("feature-log", _updater(settings, clock, feedback, writer, readiness).run)

@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from services.feature.decayed_counts import DecayedCounts
 from services.feature.store import StoredCounts, StoredItem
-from shared.domain.items import Item
+from shared.domain.items import ContentVector, Item
 from shared.domain.user_state import ItemState, ItemStatus, TopOrder
+from shared.model.content_vectors import with_vectors
 
 POPULAR_HALF_LIFE_MS = 7 * 86_400_000
 TREND_HALF_LIFE_MS = 86_400_000
@@ -27,10 +28,11 @@ class ItemEntry:
 
     Attributes:
         upserted: the content as the client sent it.
-        item: the same with the created time filled in.
+        item: the same with the created time and computed content vectors filled in.
         partition, offset: of the record of the last upsert or deletion; 0 before the first.
         touched: events about it may exist.
-        change: number of its last upsert or deletion in this catalogue's life.
+        change: number of its last upsert, deletion or enrichment in this catalogue's life.
+        enriched: number of the change that gave it content vectors while it was watched; 0: none did.
     """
 
     item_id: str
@@ -44,6 +46,7 @@ class ItemEntry:
     offset: int = 0
     touched: bool = False
     change: int = 0
+    enriched: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,8 @@ class Catalogue:
     Attributes:
         version: grows with every change of content or statistics.
         categories_version: grows when categories of an item change about which there are events.
-        changes: upserts and deletions so far.
+        changes: upserts, deletions and enrichments so far.
+        unread: ids of items whose content nobody has looked at yet, oldest first.
     """
 
     def __init__(self) -> None:
@@ -77,6 +81,7 @@ class Catalogue:
         self.categories_version = 0
         self.changes = 0
         self.present = 0
+        self.unread: dict[str, None] = {}
         self._order: dict[str, None] = {}  # ids in the order of their last change
         self._states: dict[str, ItemState] = {}
         self._shifts = 0  # of the counts' weights, when the states were made
@@ -102,6 +107,23 @@ class Catalogue:
         entry = self.entries.get(item_id)
         if entry is not None and entry.status is ItemStatus.PRESENT:
             self._place(entry, ItemStatus.DELETED, None, place)
+
+    def enrich(self, upserted: Item, vectors: Sequence[ContentVector], *, watched: bool = True) -> None:
+        """Give an item the vectors of its content, unless it has other content by now.
+
+        Args:
+            upserted: the content that they were made of.
+            vectors: of modalities that it has no vector of.
+            watched: somebody may have been given the item without them already.
+        """
+        entry = self.entries.get(upserted.item_id)
+        if entry is None or entry.upserted is not upserted or entry.item is None:
+            return
+        entry.item = replace(entry.item, vectors=with_vectors(upserted, vectors))
+        self._states.pop(entry.item_id, None)
+        if watched:
+            self._changed(entry)
+            entry.enriched = entry.change
 
     def count(self, rows: Sequence[int], times_ms: Sequence[int]) -> None:
         """Count consuming events."""
@@ -215,12 +237,19 @@ class Catalogue:
         entry.item = replace(item, created_ms=item.created_ms or entry.first_seen_ms) if item else None
         entry.watermark, entry.partition, entry.offset = place.watermark, place.partition, place.offset
         self.version += 1
+        self._changed(entry)
+        self._states.pop(entry.item_id, None)
+        self._placed[entry.item_id] = None
+        if item is None:
+            self.unread.pop(entry.item_id, None)
+        else:
+            self.unread[entry.item_id] = None
+
+    def _changed(self, entry: ItemEntry) -> None:
         self.changes += 1
         entry.change = self.changes
         self._order.pop(entry.item_id, None)
         self._order[entry.item_id] = None
-        self._states.pop(entry.item_id, None)
-        self._placed[entry.item_id] = None
 
     def _index(self, entry: ItemEntry, item: Item | None) -> None:
         before = entry.item.categories if entry.item else ()

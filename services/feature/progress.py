@@ -51,7 +51,9 @@ class Progress:
     def see_head(self, head: Watermark) -> None:
         """The log told where its head is."""
         self.head = head
-        self.target = self.target or head
+        if self.target is None:
+            self.target = head
+            self.notify()  # who waits for `ready` looks again
 
     def restart(self, applied: Watermark) -> None:
         """No more than this is applied now."""

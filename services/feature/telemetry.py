@@ -13,3 +13,6 @@ STORE_SECONDS: Final = histogram("feature_store_seconds", "Time of one transacti
 PENDING_ROWS: Final = gauge("feature_pending_rows", "Changes that wait for the store.")
 USERS: Final = gauge("feature_users", "Users with a state.")
 ITEMS: Final = gauge("feature_items", "Items in the catalogue.")
+CONTENT_PENDING: Final = gauge("feature_content_pending_items", "Items whose content has not been encoded yet.")
+CONTENT_ENCODED: Final = counter("feature_content_encoded_items", "Items that got vectors of their content.")
+CONTENT_REFUSED: Final = counter("feature_content_refused", "Contents of items that could not be read or encoded.")

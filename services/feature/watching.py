@@ -1,7 +1,8 @@
 """The stream of catalogue changes.
 
 A reader has no queue: it keeps the number of the last change that it was given, and gets whatever changed behind it in
-its present state. So a slow reader holds no memory and an item that changed ten times meanwhile is sent once.
+its present state. So a slow reader holds no memory and an item that changed ten times meanwhile is sent once. Content
+vectors that came after the item are no fact of the log: a reader that comes back is sent them once more.
 """
 
 from __future__ import annotations
@@ -44,7 +45,11 @@ async def watch_items(projection: Projection, after: Watermark) -> AsyncIterator
     _check(after, progress.head)
     while True:
         catalogue, applied, told = projection.catalogue, progress.applied, progress.ready
-        changed = [entry for entry in catalogue.changed_since(seen) if entry.offset > after.offset(entry.partition)]
+        changed = [
+            entry
+            for entry in catalogue.changed_since(seen)
+            if entry.offset > after.offset(entry.partition) or entry.enriched > seen
+        ]
         seen = catalogue.changes
         for changes in _run(catalogue, changed, after, _End(applied, caught_up=told)):
             yield changes

@@ -6,11 +6,13 @@ So a run resumes only its own checkpoints, and an evaluation knows whether a bun
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 
 from services.trainer.datasets import Dataset
 from services.trainer.presets import TrainingSettings
+from shared.domain.items import ContentVector, Item
 
 
 def data_fingerprint(dataset: Dataset) -> str:
@@ -27,5 +29,14 @@ def data_fingerprint(dataset: Dataset) -> str:
 
 def run_fingerprint(dataset: Dataset, settings: TrainingSettings) -> str:
     """Of everything that a run's weights follow from."""
-    details = repr((settings, dataset.item_details)).encode()
+    details = repr((settings, [_named(item) for item in dataset.item_details])).encode()
     return hashlib.sha256(data_fingerprint(dataset).encode() + details).hexdigest()
+
+
+def _named(item: Item) -> tuple[Item, list[tuple[str, str, str]]]:
+    """The item with its vectors' names in place of their numbers."""
+    return replace(item, vectors=()), [(each.modality, each.encoder_id, _name(each)) for each in item.vectors]
+
+
+def _name(vector: ContentVector) -> str:
+    return vector.content_hash or hashlib.sha256(vector.values.tobytes()).hexdigest()

@@ -91,6 +91,10 @@ class ContentVectors:
             computed.missing.update(item.item_id for item, _, _ in unknown)
         return computed
 
+    def close(self) -> None:
+        """Let go of the cache's file."""
+        self._cache.close()
+
     def _encode(self, channel: Channel, items: Sequence[Item], computed: Computed) -> None:
         known, unknown = self._looked_up(channel, items, computed)
         _add(computed, channel, known)
