@@ -10,3 +10,6 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("ci", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("soak", max_examples=4000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("soak" if os.environ.get("WINNOW_SOAK") else "ci")
+
+# Services that tests start read texts as `winnow[all]` does; BERT, which is slower to load, has tests of its own.
+os.environ.setdefault("WINNOW_CONTENT_TEXT_ENCODER", "multilingual")

