@@ -21,6 +21,7 @@ from services.candidate_generation.catalogue import NOWHERE, Catalogue
 from services.candidate_generation.filters import Eligible
 from services.candidate_generation.links import SlotLinks
 from services.candidate_generation.telemetry import ENCODED_ITEMS
+from services.candidate_generation.user_vectors import UserVectors
 from shared.domain.history import History
 from shared.domain.items import Item
 from shared.domain.vocabulary import UNKNOWN_ROW, Vocabulary
@@ -86,6 +87,7 @@ class Engine:
         self._watermark = Watermark.parse(parts.watermark)
         self._followed = -1
         self._masks: dict[object, Mask] = {}
+        self._user_vectors = UserVectors()
 
     @property
     def index_version(self) -> str:
@@ -163,7 +165,12 @@ class Engine:
         unknown = [item_id for item_id in history.item_ids if item_id not in self.parts.vocabulary]
         slots = catalogue.slots(unknown).tolist()
         fresh = {name: catalogue.item(slot) for name, slot in zip(unknown, slots, strict=True) if slot != NOWHERE}
-        return await _in(self._threads.search, lambda: self.parts.towers.user_vectors([history], fresh))
+        if not fresh and (kept := self._user_vectors.get(history)) is not None:
+            return kept
+        vector = await _in(self._threads.search, lambda: self.parts.towers.user_vectors([history], fresh))
+        if not fresh:  # what is not in the bundle may change
+            self._user_vectors.keep(history, vector)
+        return vector
 
     async def item_vectors(self, items: Sequence[Item]) -> Floats:
         """(N, D) vectors of items."""

@@ -44,7 +44,7 @@ class Polling:
 class _List:
     items: TopItems = field(default_factory=lambda: TopItems((), ()))
     fetched_ms: int = 0
-    slots: Slots | None = None  # of the items, as of the catalogue's version
+    resolved: tuple[Slots, Floats] | None = None  # slots and scores, as of the catalogue's version
     version: int = -1
 
 
@@ -95,7 +95,7 @@ class TopLists:
         try:
             for order, category, kept in self._due():
                 items = await self._features.top_items(order, category=category, limit=_LIMIT)
-                kept.items, kept.fetched_ms, kept.slots = items, self._clock(), None
+                kept.items, kept.fetched_ms, kept.resolved = items, self._clock(), None
         except ServiceError:
             return  # `stale` tells; the next round tries again
 
@@ -109,10 +109,12 @@ class TopLists:
 
     def _resolved(self, kept: _List) -> tuple[Slots, Floats]:
         """An item's slot may change between fetches only when it was deleted: then it is left out."""
-        if kept.slots is None or kept.version != self._catalogue.version:
-            kept.slots, kept.version = self._catalogue.slots(kept.items.item_ids), self._catalogue.version
-        present = kept.slots != NOWHERE
-        return kept.slots[present], np.array(kept.items.scores, np.float32)[present]
+        if kept.resolved is None or kept.version != self._catalogue.version:
+            slots = self._catalogue.slots(kept.items.item_ids)
+            present = slots != NOWHERE
+            kept.resolved = slots[present], np.array(kept.items.scores, np.float32)[present]
+            kept.version = self._catalogue.version
+        return kept.resolved
 
 
 def best_of_lists(lists: TopLists, order: TopOrder, query: Query, quota: int) -> SourceAnswer:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TextIO, cast
 
 from google.protobuf.message import Message
@@ -90,11 +91,11 @@ def _bundle_watcher(config: ReplicaConfig, rank: int, keeper: ScorerKeeper, cloc
         cache_dir=settings.data_dir.absolute() / "ranking" / f"bundles-{rank}",
         poll_seconds=settings.bundle_poll_seconds,
     )
-    make = config.load or _load_ranker
+    make = config.load or partial(_load_ranker, settings.history_cache_mib)
     return BundleWatcher(source, lambda bundle: make(bundle, settings.threads), keeper.install, clock, report)
 
 
-def _load_ranker(bundle: Bundle, threads: int) -> Scorer:
+def _load_ranker(cache_mib: int, bundle: Bundle, threads: int) -> Scorer:
     from shared.model.ranker import RankerModel  # noqa: PLC0415 - a replica with another scorer needs no torch
 
-    return RankerModel.load(bundle, threads=threads)
+    return RankerModel.load(bundle, threads=threads, cache_bytes=cache_mib * 1024 * 1024)

@@ -32,6 +32,9 @@ class RankingSettings(ServiceSettings, prefix="RANKING"):
     replica_cpus: float = Field(1.0, ge=0, description="processors that Ray keeps for each replica")
     replica_gpus: float = Field(0.0, ge=0, description="GPUs that Ray keeps for each replica")
     threads: int = Field(1, ge=1, le=256, description="threads of a replica's forward pass")
+    history_cache_mib: int = Field(
+        64, ge=0, le=65_536, description="a replica's memory for encoded histories, each kept for ten minutes; 0: none"
+    )
     request_limit_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="largest request that is read")
     queue_limit_requests: int = Field(
         256, ge=1, description="requests that may wait in a replica; more are refused at once"

@@ -82,6 +82,15 @@ class PackedHistories:
         """(B,) events of each user."""
         return np.diff(self.offsets)
 
+    def take(self, users: Sequence[int]) -> PackedHistories:
+        """Some of the histories, in the given order."""
+        pasts = [slice(self.offsets[user], self.offsets[user + 1]) for user in users]
+        columns = (
+            np.concatenate([np.empty(0, np.int64), *(column[past] for past in pasts)])
+            for column in (self.item_rows, self.event_codes, self.gap_bins)
+        )
+        return PackedHistories(np.concatenate(([0], np.cumsum(self.lengths[list(users)]))).astype(np.int64), *columns)
+
 
 def gap_bins(times_ms: npt.NDArray[np.int64], offsets: Rows) -> Rows:
     """(T,) binned time since the event before; 0 for the first of each history."""

@@ -86,7 +86,8 @@ def best_of(rows: Rows, scores: Floats, k: int) -> Found:
     """
     scores = np.where(rows == NONE, -np.inf, scores).astype(np.float32)
     order = np.lexsort((rows, -scores), axis=1)[:, :k]  # (B, min(M, k))
-    rows, scores = np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
+    queries = np.arange(len(rows))[:, None]
+    rows, scores = rows[queries, order], scores[queries, order]
     missing = k - rows.shape[1]
     if missing > 0:
         rows = np.pad(rows, ((0, 0), (0, missing)), constant_values=NONE)

@@ -23,10 +23,11 @@ from shared.domain.ranking import RankingRequest, RankingResult, ScoreParts
 from shared.domain.vocabulary import UNKNOWN_ROW, Vocabulary
 from shared.model.bundle import Bundle, write_arrays
 from shared.model.encoding import PackedHistories, ValueScale, load_scale, pack_histories
+from shared.model.history_cache import Encode, HistoryCache
 from shared.model.index import VECTORS_FILE
 from shared.model.item_tower import ItemEncoding, ItemTable, ItemTower, load_table
 from shared.model.knowledge import NAMES, CandidateArrays, KnowledgeSource, Scaler, Statistics
-from shared.model.ranker_network import PARTS, Queries, RankerNetwork, RankerSettings
+from shared.model.ranker_network import PARTS, EncodedHistories, Queries, RankerNetwork, RankerSettings
 from shared.model.retriever import HistoryInputs, RetrieverSettings, item_vectors
 from shared.model.transitions import TransitionTable
 
@@ -105,11 +106,13 @@ class RankerModel:
     Args:
         parts: what scoring reads.
         identity: of the bundle.
+        cache_bytes: memory for encoded histories that may be asked for again.
     """
 
-    def __init__(self, parts: RankerParts, identity: Identity | None = None) -> None:
+    def __init__(self, parts: RankerParts, identity: Identity | None = None, cache_bytes: int = 0) -> None:
         self.parts = parts
         self.identity = identity or Identity()
+        self._histories = HistoryCache(self._encoded, cache_bytes)
         self.actions = parts.actions
         parts.network.eval()
         self._raw = item_vectors(parts.network.tower, parts.table)  # (M, d)
@@ -125,7 +128,7 @@ class RankerModel:
         return self.identity.watermark
 
     @classmethod
-    def load(cls, bundle: Bundle, threads: int = 1) -> RankerModel:
+    def load(cls, bundle: Bundle, threads: int = 1, cache_bytes: int = 0) -> RankerModel:
         """Open that of a bundle; `threads` are those of torch in this process."""
         torch.set_num_threads(threads)
         encoding, table = ItemEncoding.load(bundle), load_table(bundle)
@@ -147,7 +150,8 @@ class RankerModel:
             calibration=Calibration.load(bundle),
             actions=manifest.actions,
         )
-        return cls(parts, Identity(manifest.version, manifest.watermark, manifest.serve_order == "retrieval"))
+        identity = Identity(manifest.version, manifest.watermark, manifest.serve_order == "retrieval")
+        return cls(parts, identity, cache_bytes)
 
     def save(self, folder: Path) -> None:
         """Write weights, calibration and statistics (items, encodings, transitions and index are the publisher's)."""
@@ -158,15 +162,18 @@ class RankerModel:
     @torch.inference_mode()
     def score(self, requests: Sequence[RankingRequest]) -> list[RankingResult]:
         """One result a request, candidates in the request's order; `leave_out` costs a forward pass of its own."""
-        return [self._left_out(*pair) for pair in zip(requests, self._passed(requests), strict=True)]
+        return [
+            self._left_out(*pair)
+            for pair in zip(requests, self._passed(requests, self._histories.encoded), strict=True)
+        ]
 
     def _left_out(self, request: RankingRequest, result: RankingResult) -> RankingResult:
         """The result with the probabilities without each of the latest events, when they were asked for."""
-        if not (without := self._passed(request.without_each())):
+        if not (without := self._passed(request.without_each(), self._encoded)):
             return result
         return replace(result, without_event=np.stack([each.probabilities for each in without]))
 
-    def _passed(self, requests: Sequence[RankingRequest]) -> list[RankingResult]:
+    def _passed(self, requests: Sequence[RankingRequest], encode: Encode) -> list[RankingResult]:
         """One forward pass."""
         if not requests:
             return []
@@ -182,7 +189,7 @@ class RankerModel:
                 for number, request in enumerate(requests)
             ]
         )
-        logits, ratings = self.scored(packed, id_rows, raw, features)
+        logits, ratings = self._scored(encode(packed), packed.lengths, id_rows, raw, features)
         return [self._result(request, logits[number], ratings[number]) for number, request in enumerate(requests)]
 
     def scored(self, packed: PackedHistories, id_rows: Rows, raw: Tensor, features: Floats) -> tuple[Floats, Floats]:
@@ -194,10 +201,17 @@ class RankerModel:
             raw: (B, C, d) raw item vectors.
             features: (B, C, K) scaled.
         """
+        return self._scored(self._encoded(packed), packed.lengths, id_rows, raw, features)
+
+    def _encoded(self, packed: PackedHistories) -> EncodedHistories:
+        return self.parts.network.encode_latest(HistoryInputs.of(packed), self._raw)
+
+    def _scored(
+        self, encoded: EncodedHistories, lengths: Rows, id_rows: Rows, raw: Tensor, features: Floats
+    ) -> tuple[Floats, Floats]:
         network = self.parts.network
         ids = torch.from_numpy(id_rows)
-        encoded = network.encode_latest(HistoryInputs.of(packed), self._raw)
-        places = torch.from_numpy(packed.lengths)[:, None]
+        places = torch.from_numpy(lengths)[:, None]
         biases = network.item_bias(ids.clamp(min=0)) * (ids >= 0)[..., None]
         queries = Queries(places, raw[:, None], biases[:, None], torch.from_numpy(features)[:, None])
         parts = network(encoded, queries)[:, 0]

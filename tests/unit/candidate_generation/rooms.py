@@ -49,6 +49,7 @@ class CategoryTowers:
 
     known: Mapping[str, Item] = field(default_factory=dict)
     encoded: list[str] = field(default_factory=list)
+    users: list[History] = field(default_factory=list)
 
     def item_vectors(self, items: Sequence[Item]) -> Floats:
         """(N, D) unit vectors."""
@@ -57,6 +58,7 @@ class CategoryTowers:
 
     def user_vectors(self, histories: Sequence[History], fresh: Mapping[str, Item] | None = None) -> Floats:
         """(B, D) the mean of the known items, newest counting most; a fixed direction for the empty history."""
+        self.users.extend(histories)
         return np.array([self._user(history, {**self.known, **(fresh or {})}) for history in histories], np.float32)
 
     def _user(self, history: History, items: Mapping[str, Item]) -> Floats:

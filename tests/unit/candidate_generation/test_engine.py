@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -169,3 +170,27 @@ def test_two_bundles_do_not_share_masks() -> None:
 
     found, found_by_second = asyncio.run(play())
     assert sorted(found) == sorted(found_by_second) == ["k0", "k2"]
+
+
+async def test_a_history_that_comes_again_is_not_computed_again() -> None:
+    room, parts = Room(*KNOWN), parts_of(KNOWN)
+    engine = await room.load(parts)
+
+    first = await engine.user_vector(history_of("k0", "k1"), room.catalogue)
+    again = await engine.user_vector(history_of("k0", "k1"), room.catalogue)
+    other = await engine.user_vector(history_of("k1", "k0"), room.catalogue)
+
+    assert len(_towers(parts).users) == 2
+    assert first.tolist() == again.tolist()
+    assert np.allclose(first, other), "this tower takes a mean: of the other order, too"
+
+
+async def test_a_history_with_an_item_that_is_newer_than_the_bundle_is_computed_each_time() -> None:
+    room, parts = Room(*KNOWN, Item("new", categories=("a",))), parts_of(KNOWN)
+    engine = await room.load(parts)
+
+    first = await engine.user_vector(history_of("k1", "new"), room.catalogue)
+    room.upsert(Item("new", categories=("b",)))
+    second = await engine.user_vector(history_of("k1", "new"), room.catalogue)
+
+    assert first.tolist() != second.tolist()
