@@ -5,8 +5,8 @@ from __future__ import annotations
 import grpc
 from winnow.v1.candidate_generation_service_pb2_grpc import CandidateGenerationServiceStub
 
+from shared.clients.answers import answer_of
 from shared.domain.retrieval import RetrievalRequest, RetrievalResult
-from shared.kernel.errors import from_rpc_error
 from shared.wire.retrieval import retrieval_request_to_proto, retrieval_result_from_proto
 
 IDEMPOTENT_METHODS = ("winnow.v1.CandidateGenerationService/RetrieveCandidates",)
@@ -27,10 +27,8 @@ class GrpcCandidateGeneration:
         """Candidates of every source, merged.
 
         Raises:
-            ServiceError: as the server told, or DEPENDENCY_UNAVAILABLE, DEADLINE_EXCEEDED of the transport.
+            ServiceError: see `answer_of`.
         """
-        try:
-            answer = await self._stub.RetrieveCandidates(retrieval_request_to_proto(request), timeout=budget_ms / 1000)
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from error
+        message = retrieval_request_to_proto(request)
+        answer = await answer_of(self._stub.RetrieveCandidates(message, timeout=budget_ms / 1000))
         return retrieval_result_from_proto(answer)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from typing import TypeVar
+from collections.abc import AsyncIterator, Sequence
 
 import grpc
 from winnow.v1 import feature_service_pb2 as pb
 from winnow.v1.feature_service_pb2_grpc import FeatureServiceStub
 
+from shared.clients.answers import answer_of
 from shared.domain.user_state import ItemChanges, ItemState, ProjectionStatus, TopItems, TopOrder, UserState
 from shared.domain.watermark import Watermark
 from shared.kernel.errors import from_rpc_error
@@ -21,8 +21,6 @@ IDEMPOTENT_METHODS = tuple(
     f"winnow.v1.FeatureService/{name}" for name in ("GetUserState", "BatchGetItems", "ListTopItems", "GetStatus")
 )
 """For `ChannelOptions`: repeated when the service is UNAVAILABLE."""
-
-Answer = TypeVar("Answer")
 
 
 class GrpcFeatures:
@@ -45,7 +43,7 @@ class GrpcFeatures:
         """
         wanted = str(min_watermark) if min_watermark.positions else ""
         request = pb.GetUserStateRequest(user_id=user_id, min_watermark=wanted, history_limit=history_limit)
-        answer = await _answer(self._stub.GetUserState(request, timeout=budget_ms / 1000))
+        answer = await answer_of(self._stub.GetUserState(request, timeout=budget_ms / 1000))
         return user_state_from_proto(answer.user_state)
 
     async def items(self, item_ids: Sequence[str], *, include_vectors: bool = False) -> tuple[ItemState, ...]:
@@ -55,7 +53,7 @@ class GrpcFeatures:
             request = pb.BatchGetItemsRequest(
                 item_ids=item_ids[start : start + BATCH_LIMIT], include_vectors=include_vectors
             )
-            answer = await _answer(self._stub.BatchGetItems(request))
+            answer = await answer_of(self._stub.BatchGetItems(request))
             states += map(item_state_from_proto, answer.items)
         return tuple(states)
 
@@ -66,7 +64,7 @@ class GrpcFeatures:
             category=category,
             limit=limit,
         )
-        answer = await _answer(self._stub.ListTopItems(request))
+        answer = await answer_of(self._stub.ListTopItems(request))
         return TopItems(tuple(answer.item_ids), tuple(answer.scores), answer.watermark)
 
     async def watch_items(self, after: Watermark) -> AsyncIterator[ItemChanges]:
@@ -86,11 +84,4 @@ class GrpcFeatures:
 
     async def status(self) -> ProjectionStatus:
         """How far the projection is."""
-        return status_from_proto(await _answer(self._stub.GetStatus(pb.FeatureServiceGetStatusRequest())))
-
-
-async def _answer(call: Awaitable[Answer]) -> Answer:
-    try:
-        return await call
-    except grpc.RpcError as error:
-        raise from_rpc_error(error) from error
+        return status_from_proto(await answer_of(self._stub.GetStatus(pb.FeatureServiceGetStatusRequest())))

@@ -14,6 +14,7 @@ from winnow.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from winnow.v1.feedback_service_pb2_grpc import FeedbackServiceStub
 from winnow.v1.privacy_service_pb2_grpc import PrivacyServiceStub
 
+from shared.clients.answers import answer_of
 from shared.domain.event_log import LogBatch
 from shared.domain.events import Event
 from shared.domain.intake import ErasedStore, Recorded, UserErasure, UserExport
@@ -63,8 +64,7 @@ class GrpcFeedback:
         position = Watermark()
         for batch in _batches(map(slate_to_proto, slates), SLATES_A_CALL):
             request = feedback_service_pb2.RecordSlatesRequest(slates=batch)
-            with _service_errors():
-                answer = await self._feedback.RecordSlates(request, timeout=WRITE_TIMEOUT_S)
+            answer = await answer_of(self._feedback.RecordSlates(request, timeout=WRITE_TIMEOUT_S))
             position = position.joined(Watermark.parse(answer.watermark))
         return position
 
@@ -72,8 +72,7 @@ class GrpcFeedback:
         """Read a served slate back; None when there is none."""
         request = feedback_service_pb2.GetSlateRequest(recommendation_id=recommendation_id)
         try:
-            with _service_errors():
-                answer = await self._feedback.GetSlate(request)
+            answer = await answer_of(self._feedback.GetSlate(request))
         except ServiceError as error:
             if error.reason.name == NOT_FOUND:
                 return None
@@ -102,8 +101,7 @@ class GrpcFeedback:
         answers = _Answers()
         for batch in _batches(map(event_to_proto, events), EVENTS_A_CALL):
             request = feedback_service_pb2.RecordEventsRequest(events=batch)
-            with _service_errors():
-                answer = await self._feedback.RecordEvents(request, timeout=WRITE_TIMEOUT_S)
+            answer = await answer_of(self._feedback.RecordEvents(request, timeout=WRITE_TIMEOUT_S))
             answers.add(answer.statuses, answer.watermark)
         return answers.recorded()
 
@@ -136,8 +134,7 @@ class GrpcFeedback:
         answers = _Answers()
         for batch in _batches(map(item_to_proto, items), ITEMS_A_CALL):
             request = catalog_service_pb2.UpsertItemsRequest(items=batch)
-            with _service_errors():
-                answer = await self._catalog.UpsertItems(request, timeout=WRITE_TIMEOUT_S)
+            answer = await answer_of(self._catalog.UpsertItems(request, timeout=WRITE_TIMEOUT_S))
             answers.add(answer.statuses, answer.watermark)
         return answers.recorded()
 
@@ -146,8 +143,7 @@ class GrpcFeedback:
         position = Watermark()
         for start in range(0, len(item_ids), ITEMS_A_CALL):
             request = catalog_service_pb2.DeleteItemsRequest(item_ids=item_ids[start : start + ITEMS_A_CALL])
-            with _service_errors():
-                answer = await self._catalog.DeleteItems(request, timeout=WRITE_TIMEOUT_S)
+            answer = await answer_of(self._catalog.DeleteItems(request, timeout=WRITE_TIMEOUT_S))
             position = position.joined(Watermark.parse(answer.watermark))
         return position
 
@@ -156,16 +152,14 @@ class GrpcFeedback:
         answers = _Answers()
         for batch in _batches(map(user_to_proto, users), ITEMS_A_CALL):
             request = catalog_service_pb2.UpsertUsersRequest(users=batch)
-            with _service_errors():
-                answer = await self._catalog.UpsertUsers(request, timeout=WRITE_TIMEOUT_S)
+            answer = await answer_of(self._catalog.UpsertUsers(request, timeout=WRITE_TIMEOUT_S))
             answers.add(answer.statuses, answer.watermark)
         return answers.recorded()
 
     async def erase_user(self, user_id: str) -> UserErasure:
         """Destroy all that is held about a user."""
         request = privacy_service_pb2.EraseUserRequest(user_id=user_id)
-        with _service_errors():
-            answer = await self._privacy.EraseUser(request, timeout=ERASE_TIMEOUT_S)
+        answer = await answer_of(self._privacy.EraseUser(request, timeout=ERASE_TIMEOUT_S))
         return UserErasure(
             tuple(ErasedStore(each.store, each.records, each.done) for each in answer.stores),
             Watermark.parse(answer.watermark),

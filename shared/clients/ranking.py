@@ -5,8 +5,8 @@ from __future__ import annotations
 import grpc
 from winnow.v1.ranking_service_pb2_grpc import RankingServiceStub
 
+from shared.clients.answers import answer_of
 from shared.domain.ranking import RankingRequest, RankingResult
-from shared.kernel.errors import from_rpc_error
 from shared.wire.ranking import ranking_request_to_proto, ranking_result_from_proto
 
 
@@ -26,11 +26,9 @@ class ServeRanking:
         """Probabilities for each candidate.
 
         Raises:
-            ServiceError: as the replica told, or DEPENDENCY_UNAVAILABLE, DEADLINE_EXCEEDED of the transport.
+            ServiceError: see `answer_of`; a replica's own are NO_BUNDLE, OVERLOADED and the like.
         """
         message = ranking_request_to_proto(request)
-        try:
-            answer = await self._stub.Rank(message, timeout=request.budget_ms / 1000, metadata=self._metadata)
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from error
+        call = self._stub.Rank(message, timeout=request.budget_ms / 1000, metadata=self._metadata)
+        answer = await answer_of(call)
         return ranking_result_from_proto(answer)
