@@ -43,12 +43,14 @@ class Outage:
     Attributes:
         error: raised by every call while it is set.
         frozen: every call waits for ever, as at a stopped process.
+        delay_s: every call that comes now is answered so much later.
         calls: how many calls came.
         reached: set by the first call.
     """
 
     error: Exception | None = None
     frozen: bool = False
+    delay_s: float = 0.0
     calls: int = 0
     reached: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -56,6 +58,8 @@ class Outage:
         """Count the call; fail as told."""
         self.calls += 1
         self.reached.set()
+        if self.delay_s:
+            await asyncio.sleep(self.delay_s)
         if self.error is not None:
             raise self.error
         if self.frozen:

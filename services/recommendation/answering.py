@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from services.recommendation.dependencies import Guarded
 from services.recommendation.explanation import explained
+from services.recommendation.guarded import Guarded
 from services.recommendation.influence import EVENTS_COMPARED, Influences
 from services.recommendation.memory import Memory
 from services.recommendation.queries import Entry

@@ -82,6 +82,7 @@ async def open_recommendation(
     recommender = _recommender(_Parts(settings, clock, ports, surfaces, memory, recorder, exposures))
     readiness = Readiness()
     async with Supervised() as tasks:
+        ports.start_probing(tasks)
         tasks.start("slates", recorder.run)
         tasks.start("popular items", lambda: refresh(ports.features, memory, settings.popular_refresh_seconds))
         tasks.start("surfaces", lambda: follow(surfaces, _folder(settings), settings.surfaces_poll_seconds))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from services.recommendation.dependencies import Guarded
+from services.recommendation.guarded import Guarded
 from services.recommendation.memory import Memory
 from services.recommendation.queries import Query
 from services.recommendation.slate import Pool, Viewer

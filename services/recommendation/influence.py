@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from services.recommendation.dependencies import Guarded
+from services.recommendation.guarded import Guarded
 from services.recommendation.queries import Influence
 from services.recommendation.ranked_slate import RankedSlate
 from services.recommendation.slate import Rows

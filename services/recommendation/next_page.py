@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from services.recommendation.dependencies import Guarded
+from services.recommendation.guarded import Guarded
 from services.recommendation.hydration import ItemHydration, ViewerHydration, session_viewer
 from services.recommendation.paging import PageTokens, Place
 from services.recommendation.queries import Query

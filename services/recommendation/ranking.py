@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from services.recommendation.dependencies import Guarded
+from services.recommendation.guarded import Guarded
 from services.recommendation.queries import Query
 from services.recommendation.ranker_inputs import contents, new_item_ids
 from services.recommendation.slate import Pool, Scores, Viewer

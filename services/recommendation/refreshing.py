@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import NoReturn
 
-from services.recommendation.dependencies import Guarded
+from services.recommendation.guarded import Guarded
 from services.recommendation.memory import Memory
 from services.recommendation.stages import Lost
 from shared.domain.services import Features

@@ -16,7 +16,7 @@ from dataclasses import replace
 from itertools import chain, zip_longest
 
 from services.recommendation.business_rules import Deed, working
-from services.recommendation.dependencies import Guarded
+from services.recommendation.guarded import Guarded
 from services.recommendation.memory import Memory
 from services.recommendation.queries import Query
 from services.recommendation.slate import Pool, Viewer

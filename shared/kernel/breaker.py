@@ -7,7 +7,7 @@ so it must count for more than a refused connection.
 
 from __future__ import annotations
 
-import time
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ from shared.kernel.telemetry import BREAKER_OPEN
 SICK: Final = frozenset({StatusCode.UNAVAILABLE, StatusCode.INTERNAL, StatusCode.UNKNOWN, StatusCode.DATA_LOSS})
 
 
-def monotonic_ms() -> int:
-    """Milliseconds on a clock that never jumps."""
-    return time.monotonic_ns() // 1_000_000
+def loop_ms() -> int:
+    """Milliseconds on the running event loop's clock, which never jumps."""
+    return int(asyncio.get_running_loop().time() * 1e3)
 
 
 class BreakerState(StrEnum):
@@ -49,13 +49,20 @@ class CircuitBreaker:
     """Guards the calls to one dependency; belongs to one event loop."""
 
     def __init__(
-        self, dependency: str, limits: BreakerLimits | None = None, clock: Callable[[], int] = monotonic_ms
+        self, dependency: str, limits: BreakerLimits | None = None, clock: Callable[[], int] = loop_ms
     ) -> None:
         self.state = BreakerState.CLOSED
         self._dependency = dependency
         self._limits = limits or BreakerLimits()
         self._clock = clock
         self._failures = self._timeouts = self._opened_ms = 0
+
+    @property
+    def trial_in_ms(self) -> int:
+        """Time until a call passes; 0 = the next one does, unless a trial is on its way."""
+        if self.state is BreakerState.CLOSED:
+            return 0
+        return max(0, self._opened_ms + self._limits.probe_every_ms - self._clock())
 
     @contextmanager
     def guard(self) -> Iterator[None]:
@@ -75,8 +82,7 @@ class CircuitBreaker:
     def _enter(self) -> None:
         if self.state is BreakerState.CLOSED:
             return
-        waited_ms = self._clock() - self._opened_ms
-        if self.state is BreakerState.HALF_OPEN or waited_ms < self._limits.probe_every_ms:
+        if self.state is BreakerState.HALF_OPEN or self.trial_in_ms:
             raise ServiceError(
                 ErrorReason.DEPENDENCY_UNAVAILABLE,
                 f"{self._dependency} does not answer; it is tried again every {self._limits.probe_every_ms} ms",
