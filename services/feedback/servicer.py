@@ -14,6 +14,7 @@ from winnow.v1 import feedback_service_pb2_grpc as pb_grpc
 from services.feedback.intake import LogIntake
 from services.feedback.pipelining import BATCHES_IN_FLIGHT, in_order
 from services.feedback.statuses import statuses
+from services.feedback.validation import slate_violations
 from shared.domain.intake import Recorded
 from shared.domain.services import Feedback
 from shared.domain.slates import ServedSlate
@@ -96,12 +97,12 @@ class FeedbackServicer(pb_grpc.FeedbackServiceServicer):
 def _slates(request: pb.RecordSlatesRequest) -> list[ServedSlate]:
     slates, broken = [], []
     for row, message in enumerate(request.slates):
-        if not message.recommendation_id:
-            broken.append(FieldViolation(f"slates[{row}].recommendation_id", "is required"))
         try:
             slates.append(slate_from_proto(message))
         except ValueError as error:
             broken.append(FieldViolation(f"slates[{row}]", f"its columns do not fit together: {error}"))
+        else:
+            broken += slate_violations(slates[-1], f"slates[{row}]")
     if broken:
         raise invalid_fields(broken)
     return slates

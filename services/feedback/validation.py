@@ -9,8 +9,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+import numpy as np
+
 from shared.domain.events import Event, EventType
 from shared.domain.items import Item
+from shared.domain.slates import Rows, ServedSlate
 from shared.kernel.errors import FieldViolation
 
 EARLIEST_MS: Final = -62_135_596_800_000
@@ -41,6 +44,11 @@ def item_violations(item: Item, attribute_names: Iterable[str], prefix: str = ""
 def attribute_violations(attribute_names: Iterable[str], prefix: str = "") -> tuple[FieldViolation, ...]:
     """Names that occur twice."""
     return _under(prefix, _attribute_rules(attribute_names))
+
+
+def slate_violations(slate: ServedSlate, prefix: str = "") -> tuple[FieldViolation, ...]:
+    """Every rule by which the columns of a slate must fit its candidates: who reads it later relies on them."""
+    return _under(prefix, _slate_rules(slate))
 
 
 def _event_rules(event: Event, latest_ms: int) -> Iterator[Rule]:
@@ -74,6 +82,35 @@ def _item_rules(item: Item, attribute_names: Iterable[str]) -> Iterator[Rule]:
     if item.available_until_ms and item.available_until_ms <= item.available_from_ms:
         yield "available_until_time", "is not later than available_from_time: the item would never be available"
     yield from _attribute_rules(attribute_names)
+
+
+def _slate_rules(slate: ServedSlate) -> Iterator[Rule]:
+    count = len(slate.candidates)
+    if not slate.recommendation_id:
+        yield "recommendation_id", "is required"
+    if len(slate.action_weights) != len(slate.actions):
+        yield "action_weights", f"has {len(slate.action_weights)} values for {len(slate.actions)} actions"
+    if len(slate.values) != count:
+        yield "values", f"has {len(slate.values)} values for {count} candidates"
+    if len(slate.propensities) != len(slate.shown_rows):
+        yield "propensities", f"has {len(slate.propensities)} values for {len(slate.shown_rows)} shown rows"
+    order = np.concatenate((slate.shown_rows, slate.reserve_rows))
+    if len(np.unique(order)) != len(order):
+        yield "reserve_rows", "names a row that is shown, or in the reserve, already"
+    for field, rows in _row_columns(slate):
+        if ((rows < 0) | (rows >= count)).any():
+            yield field, f"names a row outside the {count} candidates"
+    for place, hits in enumerate(slate.sources):
+        if len(hits.scores) != len(hits.rows):
+            yield f"sources[{place}].scores", f"has {len(hits.scores)} values for {len(hits.rows)} rows"
+
+
+def _row_columns(slate: ServedSlate) -> Iterator[tuple[str, Rows]]:
+    yield "shown_rows", slate.shown_rows
+    yield "reserve_rows", slate.reserve_rows
+    yield "evidence.rows", slate.evidence.rows
+    yield from (("labels.rows", rows) for rows in slate.labels.rows)
+    yield from ((f"sources[{place}].rows", hits.rows) for place, hits in enumerate(slate.sources))
 
 
 def _attribute_rules(names: Iterable[str]) -> Iterator[Rule]:

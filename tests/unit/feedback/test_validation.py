@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,9 +15,12 @@ from services.feedback.validation import (
     attribute_violations,
     event_violations,
     item_violations,
+    slate_violations,
 )
 from shared.domain.events import Event, EventType
 from shared.domain.items import Item
+from shared.domain.retrieval import SourceHits
+from shared.domain.slates import Evidence, Labels, ServedSlate
 from tests import domain_strategies as some
 
 NOW_MS = 1_800_000_000_000
@@ -128,3 +132,52 @@ def test_a_name_of_an_attribute_may_occur_once() -> None:
 
 def test_names_may_come_as_the_mapping_that_they_are_keys_of() -> None:
     assert attribute_violations({"year": 1999.0, "new": True}) == ()
+
+
+@given(some.slates())
+def test_a_slate_whose_columns_fit_together_breaks_nothing(slate: ServedSlate) -> None:
+    assert slate_violations(slate) == ()
+
+
+OUTSIDE = np.array([-1], np.int32)
+
+
+@given(some.slates(), st.sampled_from([OUTSIDE, np.array([5], np.int32)]))
+def test_every_column_of_rows_must_stay_inside_the_candidates(slate: ServedSlate, rows: np.ndarray) -> None:
+    crooked = replace(
+        slate,
+        shown_rows=rows,
+        reserve_rows=rows,
+        propensities=np.ones(1, np.float32),
+        evidence=Evidence(rows, np.ones(1, np.float32), np.ones(1, np.float32)),
+        labels=Labels(("tag:a",), (rows,)),
+        sources=(SourceHits("popular", rows, np.empty(0, np.float32)),),
+    )
+
+    assert [each.field for each in slate_violations(crooked, "slates[0]")] == [
+        "slates[0].reserve_rows",
+        "slates[0].shown_rows",
+        "slates[0].reserve_rows",
+        "slates[0].evidence.rows",
+        "slates[0].labels.rows",
+        "slates[0].sources[0].rows",
+        "slates[0].sources[0].scores",
+    ]
+
+
+@given(some.slates())
+def test_every_column_of_values_has_one_for_each_of_its_rows(slate: ServedSlate) -> None:
+    crooked = replace(
+        slate,
+        recommendation_id="",
+        values=np.append(slate.values, 1.0),
+        propensities=np.append(slate.propensities, np.float32(1)),
+        action_weights=(*slate.action_weights, 1.0),
+    )
+
+    assert [each.field for each in slate_violations(crooked)] == [
+        "recommendation_id",
+        "action_weights",
+        "values",
+        "propensities",
+    ]
