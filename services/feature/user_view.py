@@ -17,7 +17,7 @@ import numpy as np
 
 from services.feature.store import StoredEvent, StoredSlate
 from services.feature.user_entry import UserEntry
-from shared.domain.history import History
+from shared.domain.history import History, value_column
 from shared.domain.user_state import UserState
 
 AFFINITY_EVENTS = 200
@@ -70,9 +70,7 @@ def history_of(events: Sequence[StoredEvent]) -> History:
     if not events:
         return History.empty()
     times, _, item_ids, types, values, event_ids = zip(*events, strict=True)
-    return History(
-        item_ids, np.array(types, np.int32), np.array(values, np.float32), np.array(times, np.int64), event_ids
-    )
+    return History(item_ids, np.array(types, np.int32), value_column(values), np.array(times, np.int64), event_ids)
 
 
 def served_of(slates: Sequence[StoredSlate], expired_before_ms: int) -> tuple[tuple[str, ...], int]:

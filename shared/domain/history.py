@@ -12,6 +12,7 @@ from shared.domain.events import Event
 
 HISTORY_LIMIT = 1000
 """The longest history that is kept of a user, in events."""
+LARGEST_VALUE = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,12 @@ class History:
         return cls(
             tuple(event.item_id for event in events),
             np.array([event.event_type for event in events], np.int32),
-            np.array([np.nan if event.value is None else event.value for event in events], np.float32),
+            value_column([np.nan if event.value is None else event.value for event in events]),
             np.array([event.event_time_ms for event in events], np.int64),
             tuple(event.event_id for event in events),
         )
+
+
+def value_column(values: Sequence[float]) -> npt.NDArray[np.float32]:
+    """Values of events as models read them: one too large for 32 bits becomes the largest there is, not infinite."""
+    return np.clip(np.array(values, np.float64), -LARGEST_VALUE, LARGEST_VALUE).astype(np.float32)

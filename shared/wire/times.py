@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from google.protobuf.timestamp_pb2 import Timestamp
+
+FARTHEST_MS: Final = 2**61
+"""Messages may carry any number of seconds. Beyond this, differences of two instants would not fit 64 bits."""
 
 
 def time_to_proto(time_ms: int) -> Timestamp | None:
@@ -14,5 +19,6 @@ def time_to_proto(time_ms: int) -> Timestamp | None:
 
 
 def time_from_proto(time: Timestamp) -> int:
-    """Unix milliseconds; 0 for an unset or zero timestamp."""
-    return time.seconds * 1000 + time.nanos // 1_000_000
+    """Unix milliseconds, at most `FARTHEST_MS` from 1970; 0 for an unset or zero timestamp."""
+    time_ms = time.seconds * 1000 + time.nanos // 1_000_000
+    return time_ms if -FARTHEST_MS <= time_ms <= FARTHEST_MS else FARTHEST_MS if time_ms > 0 else -FARTHEST_MS

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 from winnow.v1 import candidate_pb2
@@ -30,6 +31,7 @@ from shared.wire.ranking import (
 )
 from shared.wire.retrieval import retrieval_request_from_proto, retrieval_request_to_proto
 from shared.wire.slates import slate_from_proto, slate_to_proto
+from shared.wire.times import time_from_proto
 from shared.wire.user_state import user_state_from_proto, user_state_to_proto
 from tests import domain_strategies as some
 
@@ -126,3 +128,11 @@ def test_empty_candidate_columns_mean_not_known() -> None:
 
     assert len(columns.trend) == 0
     assert same(candidates_from_proto(candidates_to_proto(columns)), columns)
+
+
+@pytest.mark.parametrize("seconds", [2**63 - 1, -(2**63), 10**16, -(10**16)])
+def test_a_moment_that_no_calendar_has_stays_within_64_bits_also_as_a_difference(seconds: int) -> None:
+    time_ms = time_from_proto(Timestamp(seconds=seconds))
+
+    assert np.int64(time_ms) - np.int64(-time_ms) == 2 * time_ms
+    assert time_ms * seconds > 0
