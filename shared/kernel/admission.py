@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from shared.kernel.errors import ErrorReason, ServiceError
 from shared.kernel.telemetry import STREAMS
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,7 @@ class RequestLimits:
         max_in_flight: Requests with a single answer that are worked on at the same time.
         max_streams: Streams that are open at the same time.
         max_streams_per_client: The same for one caller, so that none can take all of them.
+        stream_idle_ms: A caller that streams requests and sends none for so long is let go; 0: never.
     """
 
     max_request_bytes: int = 4 * 1024 * 1024
@@ -30,6 +33,7 @@ class RequestLimits:
     max_in_flight: int = 1_000
     max_streams: int = 1_000
     max_streams_per_client: int = 200
+    stream_idle_ms: int = 0
 
 
 class Admission:
@@ -95,6 +99,25 @@ class Admission:
         self.draining = True
         for task in self._streams:
             task.cancel()
+
+
+async def lively(messages: AsyncIterable[T], idle_ms: int) -> AsyncIterator[T]:
+    """The messages of a stream, as long as none lets wait for more than `idle_ms`; 0: however long it takes.
+
+    Raises:
+        ServiceError: DEADLINE_EXCEEDED: nothing came.
+    """
+    incoming = aiter(messages)
+    while True:
+        try:
+            async with asyncio.timeout(idle_ms / 1000 or None):
+                message = await anext(incoming)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            told = f"no message came for {idle_ms} ms; open a stream again when there is something to send"
+            raise ServiceError(ErrorReason.DEADLINE_EXCEEDED, told, metadata={"idleMs": str(idle_ms)}) from None
+        yield message
 
 
 def _full(what: str, limit: int) -> ServiceError:

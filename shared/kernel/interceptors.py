@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias, cast
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from shared.kernel.admission import Admission, RequestLimits
+from shared.kernel.admission import Admission, RequestLimits, lively
 from shared.kernel.call import QUIET_PREFIX, Arrival, Call
 from shared.kernel.errors import STATUS_DETAILS_KEY, ErrorReason, ServiceError, invalid_fields, to_status
 from shared.kernel.gate import Gate
@@ -109,7 +109,8 @@ class _Method:
         return nullcontext() if self._name.startswith(QUIET_PREFIX) else self._admission.single()
 
     async def _answer(self, request: Any, context: Context) -> bytes | None:
-        asked = request if self._inner.request_streaming else self._parse(request)
+        streams = self._inner.request_streaming
+        asked = lively(request, self._limits.stream_idle_ms) if streams else self._parse(request)
         if self._inner.response_streaming:
             await self._stream(asked, context)
             return None

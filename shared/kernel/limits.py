@@ -17,6 +17,9 @@ class LimitSettings(ServiceSettings, prefix="LIMIT"):
     in_flight_requests: int = Field(1_000, ge=1, description="calls that are answered at the same time")
     streams: int = Field(1_000, ge=1, description="streams that are open at the same time")
     streams_per_client: int = Field(200, ge=1, description="streams of one caller that are open at the same time")
+    stream_idle_seconds: float = Field(
+        300, ge=0, description="a caller that streams events and sends none for so long is let go; 0: never"
+    )
     requests_per_second: float = Field(
         0, ge=0, description="calls of one caller, where the policy says nothing else; 0: as many as it likes"
     )
@@ -37,6 +40,7 @@ class LimitSettings(ServiceSettings, prefix="LIMIT"):
             max_in_flight=self.in_flight_requests,
             max_streams=self.streams,
             max_streams_per_client=self.streams_per_client,
+            stream_idle_ms=round(self.stream_idle_seconds * 1000),
         )
 
     def rate(self) -> Rate | None:

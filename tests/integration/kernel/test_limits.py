@@ -14,7 +14,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 from grpc import StatusCode
-from winnow.v1 import feedback_service_pb2, feedback_service_pb2_grpc
+from winnow.v1 import event_pb2, feedback_service_pb2, feedback_service_pb2_grpc
 
 from shared.kernel import server as server_module
 from shared.kernel.admission import RequestLimits
@@ -128,3 +128,46 @@ async def test_requests_that_never_come_hold_nobody_up() -> None:
 
         for each in half_open:
             each.cancel()
+
+
+async def test_a_stream_of_requests_that_falls_silent_is_let_go_and_its_place_is_free() -> None:
+    async def acknowledge(
+        requests: AsyncIterator[feedback_service_pb2.StreamEventsRequest], context: Context
+    ) -> AsyncIterator[feedback_service_pb2.StreamEventsResponse]:
+        async for each in requests:
+            yield feedback_service_pb2.StreamEventsResponse(watermark=each.events[0].event_id)
+
+    batch = feedback_service_pb2.StreamEventsRequest(events=[event_pb2.Event(event_id="e-1")])
+    options = ServerOptions(RequestLimits(max_streams_per_client=1, stream_idle_ms=100), drain_grace_ms=0)
+    async with serving(options, StreamEvents=acknowledge) as address, calling(address) as stub:
+        silent = stub.StreamEvents()
+        await silent.write(batch)
+        told = await silent.read()
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await silent.read()
+        other = stub.StreamEvents()
+        await other.write(batch)
+
+        assert told.watermark == "e-1"
+        assert from_rpc_error(raised.value).metadata == {"idleMs": "100"}
+        assert raised.value.code() is StatusCode.DEADLINE_EXCEEDED
+        assert (await other.read()).watermark == "e-1"
+
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+NO_SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+BEGUN_HEADERS = bytes([0, 0, 32, 1, 4, 0, 0, 0, 1])
+"""Of HTTP/2: a frame of settings without any, and the beginning of a call whose headers, 32 bytes, never come."""
+
+
+async def test_a_connection_that_trickles_byte_by_byte_holds_nobody_up() -> None:
+    async with serving() as address:
+        host, _, port = address.rpartition(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        for byte in PREFACE + NO_SETTINGS + BEGUN_HEADERS:
+            writer.write(bytes([byte]))
+            await writer.drain()
+
+            assert await send_bytes(address, UNARY, ASKED.SerializeToString()) == b""
+
+        writer.close()
