@@ -63,3 +63,27 @@ def test_every_module_begins_with_what_it_is_for() -> None:
     ]
 
     assert silent == []
+
+
+RUNS_OR_WRITES_WHAT_CAME_ALONG = {
+    ("pickle", "load"), ("pickle", "loads"), ("torch", "load"), ("shutil", "unpack_archive"), ("marshal", "loads"),
+    ("yaml", "load"), ("yaml", "unsafe_load"), ("os", "system"),
+}  # fmt: skip
+PRIVATE_PIPE = "services/ranking/ray_process.py:pickle.load"
+"""Between a process and its own child."""
+
+
+def calls(path: Path) -> Iterator[str]:
+    """What a source calls that could run code of a file, or write to a path that stands in an archive."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            continue
+        owner = node.func.value.id if isinstance(node.func.value, ast.Name) else ""
+        if (owner, node.func.attr) in RUNS_OR_WRITES_WHAT_CAME_ALONG or node.func.attr in {"extract", "extractall"}:
+            yield f"{path.relative_to(ROOT)}:{owner}.{node.func.attr}"
+
+
+def test_nothing_is_unpickled_and_no_archive_chooses_the_paths_that_are_written() -> None:
+    found = {call for path in sources() for call in calls(path)}
+
+    assert found - {"shared/kernel/tracing.py:propagate.extract"} == {PRIVATE_PIPE}

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -49,6 +50,11 @@ class Deployment:
     def log(self, name: str) -> str:
         """What a service has logged so far."""
         return (self.folder / f"{name}.log").read_text()
+
+    def metrics(self, name: str) -> str:
+        """What Prometheus would read of a service."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[name][2]}/metrics") as answer:
+            return str(answer.read().decode())
 
     @contextmanager
     def running(self, *names: str) -> Iterator[None]:

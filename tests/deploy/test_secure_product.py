@@ -14,6 +14,8 @@ from winnow.v1 import (
     feedback_service_pb2,
     feedback_service_pb2_grpc,
     item_pb2,
+    monitoring_service_pb2,
+    monitoring_service_pb2_grpc,
     privacy_service_pb2,
     privacy_service_pb2_grpc,
     recommendation_service_pb2,
@@ -23,6 +25,7 @@ from winnow.v1 import (
 from tests.deploy.processes import PAGE_SECRET, PSEUDONYM_KEY, SERVICES, Deployment
 from tests.e2e.product import wait_until
 
+OPERATOR = "spiffe://winnow/operator"
 SHOP = "spiffe://cluster.local/ns/shop/sa/backend"
 USER, SEARCHED = "anna.secret@example.org", "a very private search"
 CALL_SECONDS = 10
@@ -102,3 +105,17 @@ def test_no_log_names_a_user_what_they_searched_or_a_secret(deployment: Deployme
         assert '"event": "rpc"' in text, "there is a log to look at"
         for secret in (USER, "secret@", SEARCHED, "private search", PSEUDONYM_KEY, PAGE_SECRET, "PRIVATE KEY"):
             assert secret not in text, f"{name} logged {secret!r}"
+
+
+def test_no_metric_and_no_status_page_names_a_user_or_a_secret(deployment: Deployment) -> None:
+    with deployment.calling("recommendation", SHOP) as channel:
+        slate_of(channel, USER)
+    with deployment.calling("recommendation", OPERATOR) as channel:
+        stub = monitoring_service_pb2_grpc.MonitoringServiceStub(channel)
+        told = {"status": str(stub.GetStatus(monitoring_service_pb2.GetStatusRequest(), timeout=CALL_SECONDS))}
+    told |= {name: deployment.metrics(name) for name in SERVICES}
+
+    assert all("winnow_rpc_handled_total" in text for name, text in told.items() if name != "status")
+    for name, text in told.items():
+        for secret in (USER, "secret@", PSEUDONYM_KEY, PAGE_SECRET, "PRIVATE KEY", str(deployment.folder)):
+            assert secret not in text, f"{name} tells {secret!r}"

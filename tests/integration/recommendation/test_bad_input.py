@@ -121,6 +121,18 @@ async def test_another_users_page_token_is_refused() -> None:
     assert refusal.reason == "PAGE_TOKEN_INVALID"
 
 
+async def test_a_page_token_that_is_played_again_gives_its_own_page_and_no_other() -> None:
+    async with client_of(World()) as client:
+        first = await client.recommendations.Recommend(pb.RecommendRequest(user_id="ann"))
+        request = pb.RecommendRequest(user_id="ann", page_token=first.next_page_token)
+        pages = [await client.recommendations.Recommend(request) for _ in range(3)]
+        other = pb.RecommendRequest(user_id="ann", surface="elsewhere", page_token=first.next_page_token)
+        refusal = await refusal_of(client.recommendations.Recommend(other))
+
+    assert len({tuple(item.item_id for item in page.items) for page in pages}) == 1
+    assert refusal.reason == "PAGE_TOKEN_INVALID"
+
+
 async def test_an_old_page_token_says_how_old_it_is() -> None:
     world = World()
 
