@@ -79,6 +79,8 @@ def calls(path: Path) -> Iterator[str]:
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
             continue
         owner = node.func.value.id if isinstance(node.func.value, ast.Name) else ""
+        if any(each.arg == "weights_only" and ast.unparse(each.value) == "True" for each in node.keywords):
+            continue  # torch then reads tensors and nothing else
         if (owner, node.func.attr) in RUNS_OR_WRITES_WHAT_CAME_ALONG or node.func.attr in {"extract", "extractall"}:
             yield f"{path.relative_to(ROOT)}:{owner}.{node.func.attr}"
 
