@@ -263,11 +263,11 @@ class Catalogue:
 
     def _touch(self, rows: Sequence[int]) -> None:
         self.version += 1
-        for row in rows:
-            entry = self.by_row[row]
-            if entry is not None:
-                self._states.pop(entry.item_id, None)
-                self._counted[entry.item_id] = None
+        touched = [entry.item_id for row in set(rows) if (entry := self.by_row[row]) is not None]
+        self._counted.update(dict.fromkeys(touched))
+        if self._states:
+            for item_id in touched:
+                self._states.pop(item_id, None)
 
     def _orphaned(self, entry: ItemEntry) -> bool:
         return not entry.watermark and not any(counts.used(entry.row) for counts in self.counts.values())

@@ -21,6 +21,10 @@ from shared.kernel.errors import ServiceError
 
 log = structlog.get_logger()
 
+REPLAY_SHARE = 4
+"""While the log is replayed nobody waits for the store, and whoever is stored once for many events costs less: only
+this part of the limit is written at a time."""
+
 
 class Writer:
     """Stores the projection's changes, one transaction at a time.
@@ -66,7 +70,8 @@ class Writer:
 
     async def changed(self) -> None:
         """The projection moved: it will be stored soon, or now when too much waits."""
-        self._wanted.set()
+        if self.projection.progress.ready or self.projection.pending >= self._limit // REPLAY_SHARE:
+            self._wanted.set()
         if self.projection.pending >= self._limit:
             await self.flush()
 

@@ -125,3 +125,25 @@ async def test_what_is_stored_at_an_erasure_in_the_middle_of_a_batch_is_not_appl
 def _record(partition: int, offset: int, fact: Fact, subject: str = "") -> LogRecord:
     user = getattr(fact, "user_id", "")
     return LogRecord(Watermark(((partition, offset),)), NOW_MS, subject or f"subject-{user}", fact)
+
+
+async def test_while_the_log_is_replayed_changes_gather_until_they_are_worth_a_write() -> None:
+    store, log = RefusingStore(), MemoryLog(clock)
+    room = await Room.open(store, limit=40)
+    await log.append([event("anna", f"i{n}") for n in range(20)])
+    writing = asyncio.create_task(room.writer.run())
+
+    stored = []
+    for start, stop in ((0, 5), (5, 10), (10, 15), (15, 20)):
+        await room.take(log.records[start:stop], await log.head())
+        await turns(100)
+        stored.append((await store.position()).offset())
+    writing.cancel()
+
+    assert stored == [0, 10, 10, 20]
+
+
+async def turns(count: int) -> None:
+    """Let every task go on so many times."""
+    for _ in range(count):
+        await asyncio.sleep(0)
