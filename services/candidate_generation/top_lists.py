@@ -60,7 +60,7 @@ class TopLists:
 
     def __init__(self, features: Features, catalogue: Catalogue, clock: Clock, polling: Polling) -> None:
         self._features, self._catalogue, self._clock, self._polling = features, catalogue, clock, polling
-        self._overall = {order: _List() for order in TopOrder}
+        self._overall = {order: _List() for order in (TopOrder.POPULAR, TopOrder.TRENDING)}
         self._categories: OrderedDict[tuple[TopOrder, str], _List] = OrderedDict()
 
     def stale(self) -> bool:

@@ -18,8 +18,8 @@ from shared.domain.items import ContentVector, Item
 from shared.domain.user_state import ItemState, ItemStatus, TopOrder
 from shared.model.content_vectors import with_vectors
 
-POPULAR_HALF_LIFE_MS = 7 * 86_400_000
-TREND_HALF_LIFE_MS = 86_400_000
+_HOUR_MS = 3_600_000
+_DAY_MS = 24 * _HOUR_MS
 
 
 @dataclass(slots=True)
@@ -71,8 +71,11 @@ class Catalogue:
 
     def __init__(self) -> None:
         self.counts = {
-            TopOrder.POPULAR: DecayedCounts(POPULAR_HALF_LIFE_MS),
-            TopOrder.TRENDING: DecayedCounts(TREND_HALF_LIFE_MS),
+            TopOrder.POPULAR: DecayedCounts(7 * _DAY_MS),
+            TopOrder.TRENDING: DecayedCounts(_DAY_MS),
+            # Whoever alone keeps a shop busy for ten hours can be erased exactly: 40 quarters more are held than count.
+            TopOrder.HOURLY: DecayedCounts(_HOUR_MS, buckets_per_half_life=4),
+            TopOrder.MONTHLY: DecayedCounts(30 * _DAY_MS),
         }
         self.entries: dict[str, ItemEntry] = {}
         self.by_row: list[ItemEntry | None] = []
@@ -196,8 +199,8 @@ class Catalogue:
     def stored_counts(self, item_ids: Sequence[str]) -> list[StoredCounts]:
         """Counts as they are stored."""
         rows = [self.entries[item_id].row for item_id in item_ids]
-        popularity, trend = (counts.packed(rows) for counts in self.counts.values())
-        return [StoredCounts(*columns) for columns in zip(item_ids, popularity, trend, strict=True)]
+        packed = zip(*(counts.packed(rows) for counts in self.counts.values()), strict=True)
+        return [StoredCounts(item_id, windows) for item_id, windows in zip(item_ids, packed, strict=True)]
 
     def load(self, items: Sequence[StoredItem], counts: Sequence[StoredCounts]) -> None:
         """Put stored rows back, content in the order in which it changed."""
@@ -207,8 +210,8 @@ class Catalogue:
             place = Place(stored.watermark, stored.partition, stored.offset, stored.first_seen_ms)
             self._place(entry, stored.status, stored.item, place)
         rows = [self.touch(stored.item_id).row for stored in counts]
-        self.counts[TopOrder.POPULAR].load(rows, [stored.popularity for stored in counts])
-        self.counts[TopOrder.TRENDING].load(rows, [stored.trend for stored in counts])
+        for number, window in enumerate(self.counts.values()):
+            window.load(rows, [stored.windows[number] for stored in counts])
         self._placed, self._counted = {}, {}
 
     @property
@@ -282,9 +285,9 @@ class Catalogue:
 
     def _make_states(self, entries: Sequence[ItemEntry]) -> None:
         rows = [entry.row for entry in entries]
-        popularity = self.scores(TopOrder.POPULAR)[rows].tolist()
-        trend = self.scores(TopOrder.TRENDING)[rows].tolist()
-        for entry, popular, rising in zip(entries, popularity, trend, strict=True):
+        scores = zip(*(self.scores(order)[rows].tolist() for order in self.counts), strict=True)
+        for entry, (popularity, trend, hourly, monthly) in zip(entries, scores, strict=True):
             self._states[entry.item_id] = ItemState(
-                entry.item_id, entry.status, entry.item, popular, rising, entry.watermark, entry.first_seen_ms
-            )
+                entry.item_id, entry.status, entry.item, popularity, trend, entry.watermark, entry.first_seen_ms,
+                hourly, monthly,
+            )  # fmt: skip

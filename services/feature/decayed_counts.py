@@ -1,6 +1,6 @@
 """Event counts that lose half their weight every half-life: popularity and trend of each item.
 
-An event is counted as an integer in the bucket (an eighth of the half-life) of its own time, so the counts do not
+An event is counted as an integer in the bucket (a part of the half-life) of its own time, so the counts do not
 depend on the order in which events arrive, an erased user's events can be taken out exactly, and replaying the log
 gives the same numbers to the last bit.
 
@@ -8,7 +8,8 @@ Now is the newest bucket in which anything happened, never the clock, and half a
 era: what was before it counts as one half-life older than what follows, not as years. So imported data from 1998 is as
 popular as it was then, and half as popular, instead of not at all, after today's first live event.
 
-Dimensions: N items, C buckets that are held, n events of a batch.
+Dimensions: N items, C buckets that are held, n events or rows of a batch. A column's counts lie side by side, because
+buckets come and go as a whole, short ones many times in a replay.
 """
 
 from __future__ import annotations
@@ -21,27 +22,35 @@ import numpy.typing as npt
 
 BUCKETS_PER_HALF_LIFE = 8
 EVALUATED_BUCKETS = 64
-"""Buckets, newest first, that a value is made of: the first one left out has lost 255/256 of its weight."""
+"""Most buckets, newest first, that a value is made of."""
+EVALUATED_HALF_LIVES = 8
+"""The first bucket left out has lost 255/256 of its weight."""
 HELD_BUCKETS = 72
 """Some more are held: when an erasure empties the newest bucket, an older one counts again."""
 ERA_GAP_MS = 180 * 86_400_000
 """A time without any event that is longer than this separates two eras."""
 _SCALE = 1 << 30  # weights are whole numbers, so that sums do not depend on their order
-_PAIR = np.dtype([("bucket", "<i8"), ("count", "<i8")])
+_PAIR = np.dtype([("bucket", "<i4"), ("count", "<i4")])
 
 Ints = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.int32]
 
 
 class DecayedCounts:
-    """Counts of N items in C buckets; row i belongs to item i.
+    """Counts of N items in C buckets; row i belongs to item i. Each row takes 296 bytes.
+
+    Args:
+        half_life_ms: time in which a count loses half its weight.
+        buckets_per_half_life: with fewer a value is coarser, and more is held beyond what it is made of.
 
     Attributes:
         shifts: how often the weights changed, and with them every value.
     """
 
-    def __init__(self, half_life_ms: int) -> None:
-        self.bucket_ms = half_life_ms // BUCKETS_PER_HALF_LIFE
-        self._counts = np.zeros((1024, HELD_BUCKETS), np.int32)  # (N, C)
+    def __init__(self, half_life_ms: int, buckets_per_half_life: int = BUCKETS_PER_HALF_LIFE) -> None:
+        self.bucket_ms = half_life_ms // buckets_per_half_life
+        self._per_half_life = buckets_per_half_life
+        self._counts = np.zeros((HELD_BUCKETS, 1024), np.int32)  # (C, N)
         self._buckets = np.full(HELD_BUCKETS, -1, np.int64)  # (C,) bucket of a column, -1 = free
         self._columns: dict[int, int] = {}
         self._values = np.zeros(1024, np.float64)  # (N,) derived
@@ -56,13 +65,14 @@ class DecayedCounts:
 
     def reserve(self, size: int) -> None:
         """Make room for at least `size` rows."""
-        if size <= len(self._counts):
+        held = len(self._values)
+        if size <= held:
             return
-        capacity = max(size, 2 * len(self._counts))
-        counts = np.zeros((capacity, HELD_BUCKETS), np.int32)
-        counts[: len(self._counts)] = self._counts
+        capacity = max(size, 2 * held)
+        counts = np.zeros((HELD_BUCKETS, capacity), np.int32)
+        counts[:, :held] = self._counts
         self._counts = counts
-        self._values = np.concatenate([self._values, np.zeros(capacity - len(self._values))])
+        self._values = np.concatenate([self._values, np.zeros(capacity - held)])
 
     def add(self, rows: Ints, times_ms: Ints) -> None:
         """Count n events; those that are too old to matter are left out."""
@@ -74,7 +84,7 @@ class DecayedCounts:
         """Take n events out that were counted before."""
         buckets, inverse = np.unique(times_ms // self.bucket_ms, return_inverse=True)
         self._apply(rows, buckets, inverse, np.full(len(rows), -1, np.int32))
-        self._counts[rows] = np.maximum(self._counts[rows], 0)
+        self._counts[:, rows] = np.maximum(self._counts[:, rows], 0)
         self._release([bucket for bucket in buckets.tolist() if self._empty(bucket)])
 
     def values(self) -> npt.NDArray[np.float64]:
@@ -83,19 +93,19 @@ class DecayedCounts:
             self._values[:] = self._evaluate(self._counts)
         elif self._changed:
             rows = np.unique(np.concatenate(self._changed))
-            self._values[rows] = self._evaluate(self._counts[rows])
+            self._values[rows] = self._evaluate(self._counts[:, rows])
         self._evaluated_shifts, self._changed = self.shifts, []
         return self._values
 
     def pairs(self, row: int) -> list[tuple[int, int]]:
         """The evaluated (bucket, count) pairs of a row, oldest first: its canonical form."""
         oldest = self._evaluated()
-        held = zip(self._buckets.tolist(), self._counts[row].tolist(), strict=True)
+        held = zip(self._buckets.tolist(), self._counts[:, row].tolist(), strict=True)
         return sorted((bucket, count) for bucket, count in held if count and bucket in oldest)
 
     def packed(self, rows: Sequence[int]) -> list[bytes]:
         """Each row's (bucket, count) pairs, to be stored."""
-        counts = self._counts[rows]  # (n, C)
+        counts = self._counts[:, rows].T  # (n, C)
         which, columns = counts.nonzero()
         pairs = np.empty(len(which), _PAIR)
         pairs["bucket"], pairs["count"] = self._buckets[columns], counts[which, columns]
@@ -114,12 +124,12 @@ class DecayedCounts:
 
     def used(self, row: int) -> bool:
         """Whether anything is counted in the row."""
-        return bool(self._counts[row].any())
+        return bool(self._counts[:, row].any())
 
-    def _apply(self, rows: Ints, buckets: Ints, inverse: Ints, amounts: npt.NDArray[np.int32]) -> None:
+    def _apply(self, rows: Ints, buckets: Ints, inverse: Ints, amounts: Counts) -> None:
         columns = np.array([self._columns.get(bucket, -1) for bucket in buckets.tolist()], np.int64)[inverse]
         held = columns >= 0
-        np.add.at(self._counts, (rows[held], columns[held]), amounts[held])
+        np.add.at(self._counts, (columns[held], rows[held]), amounts[held])
         self._changed.append(rows[held])
 
     def _hold(self, buckets: Ints) -> None:
@@ -138,22 +148,24 @@ class DecayedCounts:
     def _release(self, buckets: Iterable[int]) -> None:
         for bucket in buckets:
             column = self._columns.pop(bucket)
-            self._counts[:, column] = 0
+            self._counts[column] = 0
             self._buckets[column] = -1
             self.shifts += 1
 
     def _empty(self, bucket: int) -> bool:
-        return bucket in self._columns and not self._counts[:, self._columns[bucket]].any()
+        return bucket in self._columns and not self._counts[self._columns[bucket]].any()
 
     def _evaluated(self) -> set[int]:
-        return set(sorted(self._columns)[-EVALUATED_BUCKETS:])
+        most = min(EVALUATED_BUCKETS, EVALUATED_HALF_LIVES * self._per_half_life)
+        return set(sorted(self._columns)[-most:])
 
-    def _evaluate(self, counts: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
-        """(n,) values of (n, C) counts; exact integer sums."""
-        weights = np.zeros(HELD_BUCKETS, np.int64)
+    def _evaluate(self, counts: Counts) -> npt.NDArray[np.float64]:
+        """(n,) values of (C, n) counts; exact integer sums."""
+        total = np.zeros(counts.shape[1], np.int64)
         for bucket, age in self._ages().items():
-            weights[self._columns[bucket]] = round(_SCALE * 2.0 ** (-age / BUCKETS_PER_HALF_LIFE))
-        return (counts @ weights) / _SCALE
+            weight = np.int64(round(_SCALE * 2.0 ** (-age / self._per_half_life)))
+            total += counts[self._columns[bucket]] * weight
+        return total / _SCALE
 
     def _ages(self) -> dict[int, int]:
         """Age of each evaluated bucket, in buckets."""
@@ -161,5 +173,5 @@ class DecayedCounts:
         ages = dict.fromkeys(newest_first[:1], 0)
         for newer, older in pairwise(newest_first):
             gap = newer - older
-            ages[older] = ages[newer] + (BUCKETS_PER_HALF_LIFE if gap * self.bucket_ms > ERA_GAP_MS else gap)
+            ages[older] = ages[newer] + (self._per_half_life if gap * self.bucket_ms > ERA_GAP_MS else gap)
         return ages

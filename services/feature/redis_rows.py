@@ -16,7 +16,6 @@ log position change in one transaction. A cluster is used by several services, e
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -29,15 +28,15 @@ from services.feature.rows import (
     facts_to_text,
     profile_to_bytes,
     user_from_values,
+    windows_to_bytes,
 )
-from services.feature.store import Changes, StoredCounts, StoredEvent, StoredItem, StoredUser, UserChange
+from services.feature.store import Changes, StoredEvent, StoredItem, StoredUser, UserChange
 from shared.domain.user_state import ItemStatus
 
-VERSION: Final = b"1"
+VERSION: Final = b"2"
 """Of the keys. A store of another version is emptied: the log fills it again."""
 FIELDS_LIMIT: Final = 50_000
 """Fields that one command sets: a server takes a million arguments."""
-_LENGTH: Final = struct.Struct("<I")
 
 Commands = Any
 """A pipeline of redis-py, of a single server or of a cluster."""
@@ -82,7 +81,7 @@ def write(commands: Commands, keys: Keys, changes: Changes, subjects: Mapping[st
     for change in changes.users:
         _write_events(commands, keys.events_of(change.user.user_id), change)
     _set(commands, keys.items, {item.item_id: item_value(item) for item in changes.items})
-    _set(commands, keys.counts, {counts.item_id: counts_value(counts) for counts in changes.counts})
+    _set(commands, keys.counts, {counts.item_id: windows_to_bytes(counts.windows) for counts in changes.counts})
 
 
 def _erase(commands: Commands, keys: Keys, changes: Changes, subjects: Mapping[str, str]) -> None:
@@ -141,17 +140,6 @@ def item_from_value(item_id: str, value: bytes) -> StoredItem:
     line, _, content = value.partition(b"\n")
     status, *place = json.loads(line)
     return StoredItem(item_id, ItemStatus(status), content_from_bytes(content or None), *place)
-
-
-def counts_value(counts: StoredCounts) -> bytes:
-    """Length of the first, then both."""
-    return _LENGTH.pack(len(counts.popularity)) + counts.popularity + counts.trend
-
-
-def counts_from_value(item_id: str, value: bytes) -> StoredCounts:
-    """The inverse of `counts_value`."""
-    end = _LENGTH.size + _LENGTH.unpack_from(value)[0]
-    return StoredCounts(item_id, value[_LENGTH.size : end], value[end:])
 
 
 def decoded(pairs: Iterator[tuple[bytes, bytes]]) -> dict[str, bytes]:

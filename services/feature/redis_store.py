@@ -19,6 +19,7 @@ from services.feature.redis_connection import REDIS_ERRORS, Client, RedisPlace, 
 from services.feature.redis_files import rewrite_files
 from services.feature.redis_rows import Commands, Keys
 from services.feature.redis_tenure import Tenure
+from services.feature.rows import windows_from_bytes
 from services.feature.store import Changes, StoredCounts, StoredEvent, StoredItem, StoreMovedError, UserHistory
 from shared.domain.history import HISTORY_LIMIT
 from shared.domain.watermark import Watermark
@@ -134,7 +135,7 @@ class RedisFeatureStore:
     async def all_counts(self) -> list[StoredCounts]:
         """The counts of every item about which there are events."""
         found = await self._scan(self.keys.counts)
-        return [rows.counts_from_value(item_id, value) for item_id, value in found.items()]
+        return [StoredCounts(item_id, windows_from_bytes(value)) for item_id, value in found.items()]
 
     async def page_token_key(self) -> bytes:
         """A secret of 32 bytes."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterable, Sequence
 
 from services.feature.store import StoredEvent, StoredSlate, StoredUser
 from shared.domain.items import Item, User
 from shared.wire.log import fact_from_bytes, fact_to_bytes
 
+_LENGTH = struct.Struct("<I")
 _ENCODE = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 
 
@@ -68,3 +70,18 @@ def content_from_bytes(data: bytes | None) -> Item | None:
     """An item's stored content."""
     fact = None if data is None else fact_from_bytes(data)
     return fact if isinstance(fact, Item) else None
+
+
+def windows_to_bytes(windows: Sequence[bytes]) -> bytes:
+    """The packed counts of an item's windows, each behind its length."""
+    return b"".join(_LENGTH.pack(len(window)) + window for window in windows)
+
+
+def windows_from_bytes(data: bytes) -> tuple[bytes, ...]:
+    """The inverse of `windows_to_bytes`."""
+    windows, start = [], 0
+    while start < len(data):
+        begin = start + _LENGTH.size
+        start = begin + _LENGTH.unpack_from(data, start)[0]
+        windows.append(data[begin:start])
+    return tuple(windows)

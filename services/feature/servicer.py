@@ -24,6 +24,7 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 DEFAULT_HISTORY = 200
 DEFAULT_PAGE = 100
 PAGE_LIMIT = 1000
+ORDERS = frozenset(int(order) for order in TopOrder)
 ANSWER_MARGIN_MS = 10
 """Part of the caller's deadline that is kept for building and sending the answer."""
 ANSWER_LIMIT_BYTES = 15 * 1024 * 1024
@@ -76,8 +77,8 @@ class FeatureServicer(pb_grpc.FeatureServiceServicer):
             yield item_changes_to_proto(changes)
 
     async def ListTopItems(self, request: pb.ListTopItemsRequest, context: Context) -> pb.ListTopItemsResponse:
-        """Popular or trending items."""
-        order = TopOrder.TRENDING if request.order == pb.TOP_ORDER_TRENDING else TopOrder.POPULAR
+        """The best items of one window."""
+        order = TopOrder(request.order) if int(request.order) in ORDERS else TopOrder.POPULAR
         limit = min(request.limit or DEFAULT_PAGE, PAGE_LIMIT)
         found = await self._features.top_items(order, category=request.category, limit=limit)
         return pb.ListTopItemsResponse(item_ids=found.item_ids, scores=found.scores, watermark=found.watermark)

@@ -17,7 +17,7 @@ from services.feature.rows import (
 from services.feature.store import StoredEvent, StoredItem, StoredUser, UserChange
 from shared.domain.user_state import ItemStatus
 
-VERSION = 1
+VERSION = 2
 """Of the tables. A store of another version is emptied: the log fills it again."""
 
 TABLES = (
@@ -35,7 +35,7 @@ TABLES = (
         item_id TEXT PRIMARY KEY, status INTEGER NOT NULL, content BLOB, first_seen_ms INTEGER NOT NULL,
         watermark TEXT NOT NULL, log_partition INTEGER NOT NULL, log_offset INTEGER NOT NULL
     )""",
-    "CREATE TABLE counts (item_id TEXT PRIMARY KEY, popularity BLOB NOT NULL, trend BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE counts (item_id TEXT PRIMARY KEY, windows BLOB NOT NULL) WITHOUT ROWID",
 )
 
 Row = Sequence[Any]

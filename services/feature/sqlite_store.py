@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from services.feature import sqlite_schema as schema
+from services.feature.rows import windows_from_bytes, windows_to_bytes
 from services.feature.sqlite_file import (
     connect,
     locked,
@@ -117,7 +118,8 @@ class SqliteFeatureStore:
 
     async def all_counts(self) -> list[StoredCounts]:
         """The counts of every item about which there are events."""
-        return [StoredCounts(*row) for row in await self._reader.rows("SELECT * FROM counts")]
+        rows = await self._reader.rows("SELECT * FROM counts")
+        return [StoredCounts(item_id, windows_from_bytes(windows)) for item_id, windows in rows]
 
     async def page_token_key(self) -> bytes:
         """A secret of 32 bytes."""
@@ -160,8 +162,8 @@ def _commit(db: sqlite3.Connection, changes: Changes) -> None:
         db.executemany(
             "INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?, ?, ?)", map(schema.item_columns, changes.items)
         )
-        counts = [(each.item_id, each.popularity, each.trend) for each in changes.counts]
-        db.executemany("INSERT OR REPLACE INTO counts VALUES (?, ?, ?)", counts)
+        counts = [(each.item_id, windows_to_bytes(each.windows)) for each in changes.counts]
+        db.executemany("INSERT OR REPLACE INTO counts VALUES (?, ?)", counts)
         set_meta(db, "position", str(changes.position).encode())
 
 

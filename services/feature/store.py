@@ -87,11 +87,14 @@ class StoredItem:
 
 @dataclass(frozen=True, slots=True)
 class StoredCounts:
-    """Packed event counts of one item, see `DecayedCounts`. Apart from the content because they change more often."""
+    """Event counts of one item. Apart from the content because they change more often.
+
+    Attributes:
+        windows: packed counts of each `TopOrder` in the order of its codes, see `DecayedCounts`.
+    """
 
     item_id: str
-    popularity: bytes
-    trend: bytes
+    windows: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ class ItemState:
         trend: the same, halved every day.
         updated_watermark: log position of the last upsert; "" when never upserted.
         first_seen_ms: when the catalogue first got it.
+        hourly, monthly: as popularity, halved every hour and every 30 days.
     """
 
     item_id: str
@@ -64,6 +65,8 @@ class ItemState:
     trend: float = 0.0
     updated_watermark: str = ""
     first_seen_ms: int = 0
+    hourly: float = 0.0
+    monthly: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +85,15 @@ class ItemChanges:
 
 
 class TopOrder(IntEnum):
-    """What a list of top items is ordered by. Codes equal `winnow.v1.TopOrder`."""
+    """What a list of top items is ordered by: consuming events whose weight is halved every week, day, hour, 30 days.
+
+    Codes equal `winnow.v1.TopOrder`.
+    """
 
     POPULAR = 1
     TRENDING = 2
+    HOURLY = 3
+    MONTHLY = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,8 @@ def item_state_to_proto(state: ItemState, *, vectors: bool) -> item_pb2.ItemStat
         trend=state.trend,
         updated_watermark=state.updated_watermark,
         first_seen_time=time_to_proto(state.first_seen_ms),
+        hourly=state.hourly,
+        monthly=state.monthly,
     )
 
 
@@ -127,4 +129,6 @@ def item_state_from_proto(message: item_pb2.ItemState) -> ItemState:
         trend=message.trend,
         updated_watermark=message.updated_watermark,
         first_seen_ms=time_from_proto(message.first_seen_time),
+        hourly=message.hourly,
+        monthly=message.monthly,
     )

@@ -184,7 +184,7 @@ async def test_the_same_changes_twice_are_the_same_as_once(store: FeatureStore) 
         3,
         users=[change("anna", events(2))],
         items=[StoredItem("i0", ItemStatus.PRESENT, Item("i0"), 1, "w1-0.3", 0, 3)],
-        counts=[StoredCounts("i0", b"p", b"t")],
+        counts=[StoredCounts("i0", (b"p", b"t"))],
         erased_user_ids=["ben"],
     )
 
@@ -214,10 +214,10 @@ async def test_items_come_back_with_content_vectors_and_place(store: FeatureStor
 
 
 async def test_counts_are_replaced_and_dropped(store: FeatureStore) -> None:
-    await store.commit(at(1, counts=[StoredCounts("i0", b"1", b"2"), StoredCounts("i1", b"3", b"4")]))
-    await store.commit(at(2, counts=[StoredCounts("i0", b"5", b"6")], dropped_item_ids=["i1"]))
+    await store.commit(at(1, counts=[StoredCounts("i0", (b"1", b"")), StoredCounts("i1", (b"3", b"4"))]))
+    await store.commit(at(2, counts=[StoredCounts("i0", (b"5", b"6"))], dropped_item_ids=["i1"]))
 
-    assert await store.all_counts() == [StoredCounts("i0", b"5", b"6")]
+    assert await store.all_counts() == [StoredCounts("i0", (b"5", b"6"))]
 
 
 async def test_an_erased_user_is_gone_and_nobody_else(store: FeatureStore) -> None:
@@ -266,7 +266,7 @@ async def test_the_page_token_key_stays_the_same(store: FeatureStore) -> None:
 
 
 async def test_a_cleared_store_is_as_a_new_one(store: FeatureStore) -> None:
-    await store.commit(at(3, users=[change("anna", events(2))], counts=[StoredCounts("i0", b"p", b"t")]))
+    await store.commit(at(3, users=[change("anna", events(2))], counts=[StoredCounts("i0", (b"p", b"t"))]))
 
     await store.clear()
 

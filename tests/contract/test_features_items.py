@@ -8,7 +8,9 @@ from shared.domain.event_log import ItemDeletion
 from shared.domain.items import ContentVector, Item
 from shared.domain.user_state import ItemStatus, TopOrder
 from tests.contract.features_adapters import World
-from tests.unit.feature.world import DAY_MS, NOW_MS, catalogue_of, event
+from tests.unit.feature.world import DAY_MS, MINUTE_MS, NOW_MS, catalogue_of, event
+
+HOUR_MS = 60 * MINUTE_MS
 
 
 async def test_items_come_in_request_order_with_repeats_and_unknown_ones(world: World) -> None:
@@ -84,6 +86,35 @@ async def test_lists_are_ordered_by_their_own_count_and_equal_items_by_id(world:
     assert trending.item_ids == ("i2", "i3", "i1")
     assert trending.scores == (1.0, 1.0, 0.5)
     assert popular.watermark == (await world.features.status()).watermark
+
+
+async def test_every_window_halves_an_event_in_its_own_time(world: World) -> None:
+    ages = {"hour": HOUR_MS, "day": DAY_MS, "week": 7 * DAY_MS, "month": 30 * DAY_MS}
+    await world.record(event("anna", "now"), *(event("anna", name, at_ms=NOW_MS - age) for name, age in ages.items()))
+
+    hour, day, week, month = await world.features.items(list(ages))
+
+    assert (hour.hourly, day.trend, week.popularity, month.monthly) == (0.5, 0.5, 0.5, 0.5)
+    assert (day.hourly, week.trend) == (2.0**-24, 2.0**-7)
+
+
+async def test_each_window_has_its_list_over_all_and_by_category(world: World) -> None:
+    lasting = [event("anna", "i1", at_ms=NOW_MS - 10 * DAY_MS) for _ in range(20)]
+    rising = [event("anna", "i4", at_ms=NOW_MS - DAY_MS) for _ in range(8)]
+    await world.record(*catalogue_of(6), *lasting, *rising, event("ben", "i0"), event("ben", "i1", at_ms=NOW_MS))
+
+    lists = {order: await world.features.top_items(order) for order in TopOrder}
+    in_c1 = {order: await world.features.top_items(order, category="c1") for order in TopOrder}
+
+    assert lists[TopOrder.HOURLY].item_ids == ("i0", "i1", "i4")
+    assert lists[TopOrder.TRENDING].item_ids == ("i4", "i1", "i0")
+    assert lists[TopOrder.MONTHLY].item_ids == ("i1", "i4", "i0")
+    assert {order: found.item_ids for order, found in in_c1.items()} == {
+        TopOrder.HOURLY: ("i1", "i4"),
+        TopOrder.TRENDING: ("i4", "i1"),
+        TopOrder.POPULAR: ("i1", "i4"),
+        TopOrder.MONTHLY: ("i1", "i4"),
+    }
 
 
 async def test_a_list_of_a_category_holds_only_its_items(world: World) -> None:

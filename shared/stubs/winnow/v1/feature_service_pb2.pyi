@@ -34,6 +34,10 @@ class _TopOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TopOrder.Val
     """Consuming events, half-life of a week."""
     TOP_ORDER_TRENDING: _TopOrder.ValueType  # 2
     """Consuming events, half-life of a day."""
+    TOP_ORDER_HOURLY: _TopOrder.ValueType  # 3
+    """Consuming events, half-life of an hour, counted in quarters of it."""
+    TOP_ORDER_MONTHLY: _TopOrder.ValueType  # 4
+    """Consuming events, half-life of 30 days."""
 
 class TopOrder(_TopOrder, metaclass=_TopOrderEnumTypeWrapper):
     """TopOrder is what a list of top items is ordered by. May grow."""
@@ -44,6 +48,10 @@ TOP_ORDER_POPULAR: TopOrder.ValueType  # 1
 """Consuming events, half-life of a week."""
 TOP_ORDER_TRENDING: TopOrder.ValueType  # 2
 """Consuming events, half-life of a day."""
+TOP_ORDER_HOURLY: TopOrder.ValueType  # 3
+"""Consuming events, half-life of an hour, counted in quarters of it."""
+TOP_ORDER_MONTHLY: TopOrder.ValueType  # 4
+"""Consuming events, half-life of 30 days."""
 Global___TopOrder: _TypeAlias = TopOrder  # noqa: Y015
 
 @_typing.final
@@ -414,7 +422,7 @@ class ListTopItemsRequest(_message.Message):
     CATEGORY_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     order: Global___TopOrder.ValueType
-    """What to order by. Unspecified: popular."""
+    """What to order by. Unspecified, or of a future release: popular."""
     category: _builtins.str
     """Only items of this category. Empty: all."""
     limit: _builtins.int

@@ -47,7 +47,7 @@ class FeatureServiceStub:
     WatchItems: _grpc.UnaryStreamMultiCallable[_feature_service_pb2.WatchItemsRequest, _feature_service_pb2.WatchItemsResponse]
     """WatchItems sends the whole catalogue and then its changes as they come: how candidate generation stays fresh."""
     ListTopItems: _grpc.UnaryUnaryMultiCallable[_feature_service_pb2.ListTopItemsRequest, _feature_service_pb2.ListTopItemsResponse]
-    """ListTopItems lists popular or trending items, best first. One page."""
+    """ListTopItems lists what is popular in one of four windows, over all or in a category, best first. One page."""
     GetStatus: _grpc.UnaryUnaryMultiCallable[_feature_service_pb2.FeatureServiceGetStatusRequest, _feature_service_pb2.FeatureServiceGetStatusResponse]
     """GetStatus says how far the projection is."""
 
@@ -70,7 +70,7 @@ class FeatureServiceAsyncStub(FeatureServiceStub):
     WatchItems: _aio.UnaryStreamMultiCallable[_feature_service_pb2.WatchItemsRequest, _feature_service_pb2.WatchItemsResponse]  # type: ignore[assignment]
     """WatchItems sends the whole catalogue and then its changes as they come: how candidate generation stays fresh."""
     ListTopItems: _aio.UnaryUnaryMultiCallable[_feature_service_pb2.ListTopItemsRequest, _feature_service_pb2.ListTopItemsResponse]  # type: ignore[assignment]
-    """ListTopItems lists popular or trending items, best first. One page."""
+    """ListTopItems lists what is popular in one of four windows, over all or in a category, best first. One page."""
     GetStatus: _aio.UnaryUnaryMultiCallable[_feature_service_pb2.FeatureServiceGetStatusRequest, _feature_service_pb2.FeatureServiceGetStatusResponse]  # type: ignore[assignment]
     """GetStatus says how far the projection is."""
 
@@ -120,7 +120,7 @@ class FeatureServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _feature_service_pb2.ListTopItemsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_feature_service_pb2.ListTopItemsResponse, _abc.Awaitable[_feature_service_pb2.ListTopItemsResponse]]:
-        """ListTopItems lists popular or trending items, best first. One page."""
+        """ListTopItems lists what is popular in one of four windows, over all or in a category, best first. One page."""
 
     @_abc_1.abstractmethod
     def GetStatus(
