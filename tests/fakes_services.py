@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from shared.domain.attributes import AttributeKind, AttributeUse, kind_of
 from shared.domain.conditions import available
 from shared.domain.event_log import LogBatch, LogRecord
 from shared.domain.events import EventType
@@ -130,6 +132,15 @@ class FakeFeatures(Outage):
         return TopItems(
             tuple(state.item_id for state in kept[:limit]), tuple(key(state) for state in kept[:limit]), self.watermark
         )
+
+    async def attributes(self) -> tuple[AttributeUse, ...]:
+        """Those of the present items."""
+        await self.answer()
+        uses: dict[str, Counter[AttributeKind]] = {}
+        for state in self.states.values():
+            for name, value in state.item.attributes.items() if state.item else ():
+                uses.setdefault(name, Counter())[kind_of(value)] += 1
+        return tuple(AttributeUse(name, dict(counts)) for name, counts in uses.items())
 
     async def watch_items(self, after: Watermark) -> AsyncIterator[ItemChanges]:
         """The catalogue once."""

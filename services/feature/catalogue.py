@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from services.feature.attribute_uses import AttributeUses
 from services.feature.decayed_counts import DecayedCounts
 from services.feature.store import StoredCounts, StoredItem
 from shared.domain.items import ContentVector, Item
@@ -66,6 +67,7 @@ class Catalogue:
         version: grows with every change of content or statistics.
         categories_version: grows when categories of an item change about which there are events.
         changes: upserts, deletions and enrichments so far.
+        attributes: which ones the present items have.
         unread: ids of items whose content nobody has looked at yet, oldest first.
     """
 
@@ -84,6 +86,7 @@ class Catalogue:
         self.categories_version = 0
         self.changes = 0
         self.present = 0
+        self.attributes = AttributeUses()
         self.unread: dict[str, None] = {}
         self._order: dict[str, None] = {}  # ids in the order of their last change
         self._states: dict[str, ItemState] = {}
@@ -235,6 +238,7 @@ class Catalogue:
 
     def _place(self, entry: ItemEntry, status: ItemStatus, item: Item | None, place: Place) -> None:
         self._index(entry, item)
+        self.attributes.change(entry.upserted, item)
         self.present += (status is ItemStatus.PRESENT) - (entry.status is ItemStatus.PRESENT)
         entry.status, entry.upserted = status, item
         entry.item = replace(item, created_ms=item.created_ms or entry.first_seen_ms) if item else None

@@ -13,7 +13,9 @@ from services.feature.top_items import top_items
 from services.feature.user_entry import UserEntry
 from services.feature.user_view import Categories, UserView, view_of
 from services.feature.watching import watch_items
+from shared.domain.attributes import AttributeUse
 from shared.domain.history import HISTORY_LIMIT, History
+from shared.domain.services import ATTRIBUTES_LISTED
 from shared.domain.user_state import ItemChanges, ItemState, ProjectionStatus, TopItems, TopOrder, UserState
 from shared.domain.watermark import Watermark
 from shared.kernel.clock import Clock
@@ -67,6 +69,10 @@ class ProjectedFeatures:
         size = min(limit, TOP_LIMIT)
         found = top_items(self.projection.catalogue, order, category=category, limit=size, now_ms=self.clock())
         return replace(found, watermark=str(self.projection.progress.applied))
+
+    async def attributes(self) -> tuple[AttributeUse, ...]:
+        """The catalogue's attributes, the most used ones first."""
+        return self.projection.catalogue.attributes.most_used(ATTRIBUTES_LISTED)
 
     def watch_items(self, after: Watermark) -> AsyncIterator[ItemChanges]:
         """The catalogue and then its changes, see `watching`."""

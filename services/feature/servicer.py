@@ -16,6 +16,7 @@ from shared.domain.user_state import ItemState, TopOrder
 from shared.domain.watermark import Watermark
 from shared.kernel.context import annotate, remaining_ms
 from shared.kernel.errors import ErrorReason, ServiceError
+from shared.wire.attribute_uses import attribute_use_to_proto
 from shared.wire.items import item_state_to_proto
 from shared.wire.user_state import item_changes_to_proto, status_to_proto, user_state_to_proto
 
@@ -82,6 +83,10 @@ class FeatureServicer(pb_grpc.FeatureServiceServicer):
         limit = min(request.limit or DEFAULT_PAGE, PAGE_LIMIT)
         found = await self._features.top_items(order, category=request.category, limit=limit)
         return pb.ListTopItemsResponse(item_ids=found.item_ids, scores=found.scores, watermark=found.watermark)
+
+    async def ListAttributes(self, request: pb.ListAttributesRequest, context: Context) -> pb.ListAttributesResponse:
+        """What conditions can be about."""
+        return pb.ListAttributesResponse(attributes=map(attribute_use_to_proto, await self._features.attributes()))
 
     async def GetStatus(
         self, request: pb.FeatureServiceGetStatusRequest, context: Context

@@ -13,6 +13,7 @@ import numpy as np
 from winnow.v1.monitoring_service_pb2_grpc import add_MonitoringServiceServicer_to_server
 from winnow.v1.recommendation_service_pb2_grpc import add_RecommendationServiceServicer_to_server
 
+from services.recommendation.admission import Admission
 from services.recommendation.answering import PageWriter
 from services.recommendation.dependencies import Dependencies
 from services.recommendation.exposures import Exposures
@@ -20,6 +21,7 @@ from services.recommendation.filters import id_filters, item_filters
 from services.recommendation.hydration import ItemHydration, ViewerHydration
 from services.recommendation.identity import RecommendationIds
 from services.recommendation.influence import Influences
+from services.recommendation.known_attributes import KnownAttributes
 from services.recommendation.lookups import Lookups
 from services.recommendation.memory import Memory
 from services.recommendation.next_page import LateChecks, NextPages, Slates
@@ -113,7 +115,7 @@ def _recommender(parts: _Parts) -> Recommender:
     return Recommender(
         clock=clock,
         ids=RecommendationIds(clock, np.random.default_rng()),
-        surfaces=surfaces,
+        admission=Admission(surfaces, KnownAttributes(ports.features)),
         pipeline=pipeline,
         quality=stages.quality,
         pages=NextPages(tokens, Slates(reserve, parts.recorder, ports.feedback), checks),

@@ -39,9 +39,9 @@ class Lookups:
     memory: Memory
     pipeline: Pipeline
 
-    async def similar(self, query: Query, item_ids: Sequence[str]) -> Listing:
+    async def similar(self, query: Query, journey: Journey, item_ids: Sequence[str]) -> Listing:
         """Items like the given ones, best first, never these themselves."""
-        journey, asked = Journey(query.budget), tuple(dict.fromkeys(item_ids))
+        asked = tuple(dict.fromkeys(item_ids))
         quotas = {"similar": query.page_size + SLACK}
         request = RetrievalRequest(
             History.empty(), query.time_ms, quotas=quotas, filter=query.filter, seed_item_ids=asked
@@ -54,9 +54,8 @@ class Lookups:
         )
         return await self._listing(query, _without(pool, frozenset(asked)), journey)
 
-    async def trending(self, query: Query, category: str) -> Listing:
+    async def trending(self, query: Query, journey: Journey, category: str) -> Listing:
         """What is popular now, overall or in one category."""
-        journey = Journey(query.budget)
         limit = LONGEST_LIST if query.filter else min(query.page_size + SLACK, LONGEST_LIST)
         pool = await journey.descend(
             "retrieve",
@@ -65,9 +64,8 @@ class Lookups:
         )
         return await self._listing(query, pool, journey)
 
-    async def search(self, query: Query, words: str) -> Listing:
+    async def search(self, query: Query, journey: Journey, words: str) -> Listing:
         """What matches the words; in the user's own order when there is a user."""
-        journey = Journey(query.budget)
         count = MATCHES_RANKED if query.user_id else query.page_size + SLACK
         request = RetrievalRequest(
             History.empty(), query.time_ms, quotas={"search": count}, filter=query.filter, query_text=words

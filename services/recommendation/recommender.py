@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from services.recommendation import telemetry
+from services.recommendation.admission import Admission
 from services.recommendation.answering import PageWriter
 from services.recommendation.exposures import Exposures
 from services.recommendation.identity import RecommendationIds
@@ -21,7 +22,6 @@ from services.recommendation.replay import Replays
 from services.recommendation.reserve import Reserve
 from services.recommendation.stages import Journey
 from services.recommendation.status import StatusPage, SystemStatus
-from services.recommendation.surfaces import Surfaces
 from shared.domain.provenance import Provenance
 from shared.kernel.clock import Clock
 
@@ -32,7 +32,7 @@ class Recommender:
 
     clock: Clock
     ids: RecommendationIds
-    surfaces: Surfaces
+    admission: Admission
     pipeline: Pipeline
     quality: QualityFactor
     pages: NextPages
@@ -49,9 +49,9 @@ class Recommender:
         """A slate, or the next page of one.
 
         Raises:
-            ServiceError: PAGE_TOKEN_INVALID, PAGE_TOKEN_EXPIRED.
+            ServiceError: INVALID_FIELD, PAGE_TOKEN_INVALID, PAGE_TOKEN_EXPIRED.
         """
-        query, journey = self._configured(query), Journey(query.budget, funnel_ids=query.funnel_ids)
+        query, journey = await self.admission.admit(query)
         if query.page_token:
             return await self._next(query, journey)
         recommendation_id, began_s = self.ids.next(), query.budget.ticks()
@@ -65,15 +65,15 @@ class Recommender:
 
     async def similar(self, query: Query, item_ids: Sequence[str]) -> Listing:
         """Items like the given ones."""
-        return _observed(await self.lookups.similar(self._configured(query), item_ids))
+        return _observed(await self.lookups.similar(*await self.admission.admit(query), item_ids))
 
     async def trending(self, query: Query, category: str) -> Listing:
         """What is popular now."""
-        return _observed(await self.lookups.trending(self._configured(query), category))
+        return _observed(await self.lookups.trending(*await self.admission.admit(query), category))
 
     async def search(self, query: Query, words: str) -> Listing:
         """What matches the words."""
-        return _observed(await self.lookups.search(self._configured(query), words))
+        return _observed(await self.lookups.search(*await self.admission.admit(query), words))
 
     async def replay(self, query: Query, recommendation_id: str) -> ReplayReport:
         """A served slate, ranked again."""
@@ -82,12 +82,6 @@ class Recommender:
     async def status(self) -> SystemStatus:
         """One page about the running system."""
         return await self.page.read()
-
-    def _configured(self, query: Query) -> Query:
-        """The query with the configuration that it keeps to its end, whatever happens to the files."""
-        return replace(
-            query, configuration=self.surfaces.configuration(query.surface, query.user_id or query.session_id)
-        )
 
     async def _next(self, query: Query, journey: Journey) -> Answer:
         with journey.stage("page"):

@@ -9,16 +9,19 @@ from winnow.v1 import feature_service_pb2 as pb
 from winnow.v1.feature_service_pb2_grpc import FeatureServiceStub
 
 from shared.clients.answers import answer_of
+from shared.domain.attributes import AttributeUse
 from shared.domain.user_state import ItemChanges, ItemState, ProjectionStatus, TopItems, TopOrder, UserState
 from shared.domain.watermark import Watermark
 from shared.kernel.errors import from_rpc_error
+from shared.wire.attribute_uses import attribute_use_from_proto
 from shared.wire.items import item_state_from_proto
 from shared.wire.user_state import item_changes_from_proto, status_from_proto, user_state_from_proto
 
 BATCH_LIMIT = 5000
 """Items that one `BatchGetItems` may ask for."""
 IDEMPOTENT_METHODS = tuple(
-    f"winnow.v1.FeatureService/{name}" for name in ("GetUserState", "BatchGetItems", "ListTopItems", "GetStatus")
+    f"winnow.v1.FeatureService/{name}"
+    for name in ("GetUserState", "BatchGetItems", "ListTopItems", "ListAttributes", "GetStatus")
 )
 """For `ChannelOptions`: repeated when the service is UNAVAILABLE."""
 
@@ -66,6 +69,11 @@ class GrpcFeatures:
         )
         answer = await answer_of(self._stub.ListTopItems(request))
         return TopItems(tuple(answer.item_ids), tuple(answer.scores), answer.watermark)
+
+    async def attributes(self) -> tuple[AttributeUse, ...]:
+        """The catalogue's attributes, the most used ones first."""
+        answer = await answer_of(self._stub.ListAttributes(pb.ListAttributesRequest()))
+        return tuple(map(attribute_use_from_proto, answer.attributes))
 
     async def watch_items(self, after: Watermark) -> AsyncIterator[ItemChanges]:
         """The catalogue and then its changes, for ever.

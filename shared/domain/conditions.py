@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
+from shared.domain.attributes import kind_of
 from shared.domain.items import Item, Scalar
 
 
@@ -23,12 +24,13 @@ class Comparison(IntEnum):
     NOT_IN = 8
 
 
-_ORDER: dict[Comparison, Callable[[float, float], bool]] = {
+ORDER: dict[Comparison, Callable[[float, float], bool]] = {
     Comparison.LESS: operator.lt,
     Comparison.LESS_OR_EQUAL: operator.le,
     Comparison.GREATER: operator.gt,
     Comparison.GREATER_OR_EQUAL: operator.ge,
 }
+"""The comparisons of numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,27 +44,20 @@ class AttributeCondition:
     def holds(self, item: Item) -> bool:
         """Whether the item fulfils the condition."""
         value = item.attributes.get(self.name)
-        comparable = [operand for operand in self.operands if _kind(operand) is _kind(value)]
-        if value is None or not comparable:
+        if value is None:
             return False
-        if self.comparison in _ORDER:
+        comparable = [operand for operand in self.operands if kind_of(operand) is kind_of(value)]
+        if not comparable:
+            return False
+        if self.comparison in ORDER:
             operand = comparable[0]
             return (
                 isinstance(value, int | float)
                 and isinstance(operand, int | float)
-                and _ORDER[self.comparison](value, operand)
+                and ORDER[self.comparison](value, operand)
             )
         among = value in comparable
         return among if self.comparison in {Comparison.EQUAL, Comparison.IN} else not among
-
-
-def _kind(value: Scalar | None) -> type | None:
-    """Text, number or truth value: an int counts as a number, a bool does not."""
-    if value is None:
-        return None
-    if isinstance(value, bool):
-        return bool
-    return str if isinstance(value, str) else float
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
+from shared.domain.attributes import AttributeUse
 from shared.domain.event_log import LogBatch
 from shared.domain.ranking import RankingRequest, RankingResult
 from shared.domain.retrieval import RetrievalRequest, RetrievalResult
 from shared.domain.slates import ServedSlate
 from shared.domain.user_state import ItemChanges, ItemState, ProjectionStatus, TopItems, TopOrder, UserState
 from shared.domain.watermark import Watermark
+
+ATTRIBUTES_LISTED = 1_000
 
 
 class Feedback(Protocol):
@@ -39,6 +42,9 @@ class Features(Protocol):
 
     async def top_items(self, order: TopOrder, *, category: str = "", limit: int = 100) -> TopItems:
         """Popular or trending items, best first."""
+
+    async def attributes(self) -> tuple[AttributeUse, ...]:
+        """The catalogue's attributes and their types: the most used ones first, `ATTRIBUTES_LISTED` at most."""
 
     def watch_items(self, after: Watermark) -> AsyncIterator[ItemChanges]:
         """The catalogue (when `after` is the beginning) and then its changes, for ever."""

@@ -27,6 +27,7 @@ from services.trainer.candidates import Quotas
 from services.trainer.datasets import Dataset
 from services.trainer.ranking_examples import Moments
 from services.trainer.splits import Split
+from shared.domain.attributes import AttributeUse
 from shared.domain.events import EventType
 from shared.domain.history import History
 from shared.domain.ranking import RankingRequest, RankingResult, RequestContext
@@ -81,6 +82,10 @@ class PastFeatures:
         """Nothing: only the trainer's sources are asked."""
         del order, category, limit
         return TopItems((), (), AT)
+
+    async def attributes(self) -> tuple[AttributeUse, ...]:
+        """None: nobody filters."""
+        return ()
 
     async def watch_items(self, after: Watermark) -> AsyncIterator[ItemChanges]:
         """The catalogue; it never changes."""

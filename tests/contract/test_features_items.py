@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from shared.domain.attributes import AttributeKind, AttributeUse
 from shared.domain.event_log import ItemDeletion
 from shared.domain.items import ContentVector, Item
 from shared.domain.user_state import ItemStatus, TopOrder
@@ -139,3 +140,17 @@ async def test_a_list_is_cut_at_its_limit(world: World) -> None:
     await world.record(*catalogue_of(9), *(event("anna", f"i{n}") for n in range(9)))
 
     assert (await world.features.top_items(TopOrder.TRENDING, limit=2)).item_ids == ("i0", "i1")
+
+
+async def test_attributes_are_listed_with_the_types_of_the_present_items(world: World) -> None:
+    await world.record(
+        Item("i0", attributes={"year": 1990.0, "colour": True}),
+        Item("i1", attributes={"year": "unknown"}),
+        Item("i2", attributes={"gone": 1.0}),
+        ItemDeletion("i2"),
+    )
+
+    assert await world.features.attributes() == (
+        AttributeUse("year", {AttributeKind.TEXT: 1, AttributeKind.NUMBER: 1}),
+        AttributeUse("colour", {AttributeKind.TRUTH: 1}),
+    )

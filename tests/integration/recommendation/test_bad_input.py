@@ -75,6 +75,18 @@ async def test_a_field_that_breaks_the_contract_is_named(request_: pb.RecommendR
     assert refusal.metadata == {"fieldViolations": "1"}
 
 
+async def test_a_condition_on_an_attribute_of_another_type_names_attribute_type_and_remedy() -> None:
+    text = AttributeCondition(name="year", comparison=5, operands=[Attribute(name="year", string_value="1990")])
+    request = pb.RecommendRequest(user_id="ann", filter=CandidateFilter(conditions=[text]))
+
+    async with client_of(World()) as client:
+        refusal = await refusal_of(client.recommendations.Recommend(request))
+
+    assert (refusal.code, refusal.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+    assert refusal.fields == ["filter.conditions[0].operands[0]"]
+    assert "GREATER compares numbers and '1990' is text; give a number" in refusal.message
+
+
 async def test_all_broken_fields_are_listed_at_once() -> None:
     request = pb.RecommendRequest(user_id=LONG, page_size=-5, surface="s" * 65)
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from shared.domain.attributes import AttributeUse
 from shared.domain.history import History
 from shared.domain.items import Item
 from shared.domain.user_state import (
@@ -86,6 +87,10 @@ class MemoryFeatures:
             raise self.fault
         found = self.top.get((order, category), TopItems((), ()))
         return TopItems(found.item_ids[:limit], found.scores[:limit])
+
+    async def attributes(self) -> tuple[AttributeUse, ...]:
+        """None: candidate generation reads them from the items."""
+        return ()
 
     async def items(self, item_ids: Sequence[str], *, include_vectors: bool = False) -> tuple[ItemState, ...]:
         """States in request order."""

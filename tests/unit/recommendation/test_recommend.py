@@ -40,7 +40,7 @@ async def test_the_header_says_what_answered() -> None:
 
     header = answer.provenance
     assert (header.model_version, header.index_version, header.watermark) == ("test-bundle", "test/annoy", "w1-0.100")
-    assert header.config_version == app.recommender.surfaces.version
+    assert header.config_version == app.recommender.admission.surfaces.version
     assert header.request_id == "r-1"
     assert [timing.stage for timing in header.stage_timings] == [
         "hydrate",

@@ -112,11 +112,11 @@ async def test_a_new_surface_is_at_work_too_and_one_that_is_gone_gets_the_defaul
     folder(tmp_path, default="weights: {click: 1}", feed="weights: {click: 1}\nranked_candidates: 20")
     async with opened(World(), surfaces_dir=tmp_path, surfaces_poll_seconds=0.01) as app:
         (tmp_path / "feed.yaml").rename(tmp_path / "home.yaml")
-        version = app.recommender.surfaces.version
+        version = app.recommender.admission.surfaces.version
         await until(app, lambda answer: answer.provenance.config_version != version)
 
-    assert app.recommender.surfaces.named("home").ranked_candidates == 20
-    assert app.recommender.surfaces.named("feed") is app.recommender.surfaces.named("default")
+    assert app.recommender.admission.surfaces.named("home").ranked_candidates == 20
+    assert app.recommender.admission.surfaces.named("feed") is app.recommender.admission.surfaces.named("default")
 
 
 async def test_a_mistake_keeps_the_old_configuration_and_says_what_is_wrong_until_it_is_put_right(
@@ -124,7 +124,7 @@ async def test_a_mistake_keeps_the_old_configuration_and_says_what_is_wrong_unti
 ) -> None:
     folder(tmp_path, default="weights: {click: 1}")
     async with opened(World(), surfaces_dir=tmp_path, surfaces_poll_seconds=0.01) as app:
-        surfaces = app.recommender.surfaces
+        surfaces = app.recommender.admission.surfaces
         version = surfaces.version
 
         folder(tmp_path, default="weights: {clik: 1}")

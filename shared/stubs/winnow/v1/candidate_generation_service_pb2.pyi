@@ -200,7 +200,11 @@ Global___CandidateFilter: _TypeAlias = CandidateFilter  # noqa: Y015
 
 @_typing.final
 class AttributeCondition(_message.Message):
-    """AttributeCondition compares an item's attribute with values. An item without the attribute does not fulfil it."""
+    """AttributeCondition compares an item's attribute with values. An item without the attribute does not fulfil it.
+    RecommendationService refuses a comparison with values of a type that the attribute has in no item of the catalogue
+    (INVALID_ARGUMENT/INVALID_FIELD names attribute and type); an attribute that no item has is no error: nothing fulfils
+    the condition, and `degraded` says so (filter, unknown-attribute).
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

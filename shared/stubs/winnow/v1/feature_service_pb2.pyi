@@ -477,6 +477,81 @@ class ListTopItemsResponse(_message.Message):
 Global___ListTopItemsResponse: _TypeAlias = ListTopItemsResponse  # noqa: Y015
 
 @_typing.final
+class ListAttributesRequest(_message.Message):
+    """ListAttributesRequest asks for all of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAttributesRequest: _TypeAlias = ListAttributesRequest  # noqa: Y015
+
+@_typing.final
+class ListAttributesResponse(_message.Message):
+    """ListAttributesResponse is the list: at most 1,000 attributes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def attributes(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttributeUse]:
+        """The attributes; those that more items have come first, equal ones in the order of their names."""
+
+    def __init__(
+        self,
+        *,
+        attributes: _abc.Iterable[Global___AttributeUse] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAttributesResponse: _TypeAlias = ListAttributesResponse  # noqa: Y015
+
+@_typing.final
+class AttributeUse(_message.Message):
+    """AttributeUse is how many present items have an attribute, by the type of its value. Items may disagree about the type."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TEXT_ITEMS_FIELD_NUMBER: _builtins.int
+    NUMBER_ITEMS_FIELD_NUMBER: _builtins.int
+    TRUTH_ITEMS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the attribute."""
+    text_items: _builtins.int
+    """Items in which it is a text."""
+    number_items: _builtins.int
+    """Items in which it is a number."""
+    truth_items: _builtins.int
+    """Items in which it is true or false."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        text_items: _builtins.int = ...,
+        number_items: _builtins.int = ...,
+        truth_items: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "number_items", b"number_items", "text_items", b"text_items", "truth_items", b"truth_items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AttributeUse: _TypeAlias = AttributeUse  # noqa: Y015
+
+@_typing.final
 class FeatureServiceGetStatusRequest(_message.Message):
     """FeatureServiceGetStatusRequest asks how the projection stands."""
 

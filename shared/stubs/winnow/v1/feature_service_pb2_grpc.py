@@ -60,6 +60,11 @@ class FeatureServiceStub:
                 request_serializer=winnow_dot_v1_dot_feature__service__pb2.ListTopItemsRequest.SerializeToString,
                 response_deserializer=winnow_dot_v1_dot_feature__service__pb2.ListTopItemsResponse.FromString,
                 _registered_method=True)
+        self.ListAttributes = channel.unary_unary(
+                '/winnow.v1.FeatureService/ListAttributes',
+                request_serializer=winnow_dot_v1_dot_feature__service__pb2.ListAttributesRequest.SerializeToString,
+                response_deserializer=winnow_dot_v1_dot_feature__service__pb2.ListAttributesResponse.FromString,
+                _registered_method=True)
         self.GetStatus = channel.unary_unary(
                 '/winnow.v1.FeatureService/GetStatus',
                 request_serializer=winnow_dot_v1_dot_feature__service__pb2.FeatureServiceGetStatusRequest.SerializeToString,
@@ -109,6 +114,14 @@ class FeatureServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAttributes(self, request, context):
+        """ListAttributes lists the attributes of the catalogue's items with their types, the most used ones first: what a
+        condition can be about. One page.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetStatus(self, request, context):
         """GetStatus says how far the projection is.
         """
@@ -143,6 +156,11 @@ def add_FeatureServiceServicer_to_server(servicer, server):
                     servicer.ListTopItems,
                     request_deserializer=winnow_dot_v1_dot_feature__service__pb2.ListTopItemsRequest.FromString,
                     response_serializer=winnow_dot_v1_dot_feature__service__pb2.ListTopItemsResponse.SerializeToString,
+            ),
+            'ListAttributes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAttributes,
+                    request_deserializer=winnow_dot_v1_dot_feature__service__pb2.ListAttributesRequest.FromString,
+                    response_serializer=winnow_dot_v1_dot_feature__service__pb2.ListAttributesResponse.SerializeToString,
             ),
             'GetStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetStatus,
@@ -286,6 +304,33 @@ class FeatureService:
             '/winnow.v1.FeatureService/ListTopItems',
             winnow_dot_v1_dot_feature__service__pb2.ListTopItemsRequest.SerializeToString,
             winnow_dot_v1_dot_feature__service__pb2.ListTopItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAttributes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/winnow.v1.FeatureService/ListAttributes',
+            winnow_dot_v1_dot_feature__service__pb2.ListAttributesRequest.SerializeToString,
+            winnow_dot_v1_dot_feature__service__pb2.ListAttributesResponse.FromString,
             options,
             channel_credentials,
             insecure,

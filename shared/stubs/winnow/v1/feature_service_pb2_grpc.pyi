@@ -48,6 +48,10 @@ class FeatureServiceStub:
     """WatchItems sends the whole catalogue and then its changes as they come: how candidate generation stays fresh."""
     ListTopItems: _grpc.UnaryUnaryMultiCallable[_feature_service_pb2.ListTopItemsRequest, _feature_service_pb2.ListTopItemsResponse]
     """ListTopItems lists what is popular in one of four windows, over all or in a category, best first. One page."""
+    ListAttributes: _grpc.UnaryUnaryMultiCallable[_feature_service_pb2.ListAttributesRequest, _feature_service_pb2.ListAttributesResponse]
+    """ListAttributes lists the attributes of the catalogue's items with their types, the most used ones first: what a
+    condition can be about. One page.
+    """
     GetStatus: _grpc.UnaryUnaryMultiCallable[_feature_service_pb2.FeatureServiceGetStatusRequest, _feature_service_pb2.FeatureServiceGetStatusResponse]
     """GetStatus says how far the projection is."""
 
@@ -71,6 +75,10 @@ class FeatureServiceAsyncStub(FeatureServiceStub):
     """WatchItems sends the whole catalogue and then its changes as they come: how candidate generation stays fresh."""
     ListTopItems: _aio.UnaryUnaryMultiCallable[_feature_service_pb2.ListTopItemsRequest, _feature_service_pb2.ListTopItemsResponse]  # type: ignore[assignment]
     """ListTopItems lists what is popular in one of four windows, over all or in a category, best first. One page."""
+    ListAttributes: _aio.UnaryUnaryMultiCallable[_feature_service_pb2.ListAttributesRequest, _feature_service_pb2.ListAttributesResponse]  # type: ignore[assignment]
+    """ListAttributes lists the attributes of the catalogue's items with their types, the most used ones first: what a
+    condition can be about. One page.
+    """
     GetStatus: _aio.UnaryUnaryMultiCallable[_feature_service_pb2.FeatureServiceGetStatusRequest, _feature_service_pb2.FeatureServiceGetStatusResponse]  # type: ignore[assignment]
     """GetStatus says how far the projection is."""
 
@@ -121,6 +129,16 @@ class FeatureServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_feature_service_pb2.ListTopItemsResponse, _abc.Awaitable[_feature_service_pb2.ListTopItemsResponse]]:
         """ListTopItems lists what is popular in one of four windows, over all or in a category, best first. One page."""
+
+    @_abc_1.abstractmethod
+    def ListAttributes(
+        self,
+        request: _feature_service_pb2.ListAttributesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_feature_service_pb2.ListAttributesResponse, _abc.Awaitable[_feature_service_pb2.ListAttributesResponse]]:
+        """ListAttributes lists the attributes of the catalogue's items with their types, the most used ones first: what a
+        condition can be about. One page.
+        """
 
     @_abc_1.abstractmethod
     def GetStatus(

@@ -94,7 +94,8 @@ class Degradation(_message.Message):
     """Stage that lost quality: "hydrate", "retrieve", "rank", a source or a dependency. kebab-case; may grow."""
     reason: _builtins.str
     """What happened, kebab-case; may grow: "unavailable", "deadline", "stale", "no-bundle", "circuit-open",
-    "non-finite-scores", "not-installed", "shrunk", "invalid-answer", "page-lost".
+    "non-finite-scores", "not-installed", "not-ready", "overloaded", "shrunk", "invalid-answer", "no-weights",
+    "page-lost", "unknown-attribute".
     """
     detail: _builtins.str
     """One sentence for a person: what was used instead."""
