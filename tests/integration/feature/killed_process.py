@@ -1,11 +1,13 @@
 """A process that lives to be killed: it appends events about all kinds of things and applies them, without an end.
 
-Run as `python -m tests.integration.feature.killed_process FOLDER`; it prints a line for each batch that was accepted.
+Run as `python -m tests.integration.feature.killed_process FOLDER SETTINGS`, settings of the feature service as JSON; it
+prints a line for each batch that was accepted.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from pathlib import Path
@@ -34,10 +36,10 @@ def facts(random: np.random.Generator, tag: str) -> list[Fact]:
     return made
 
 
-async def run(folder: Path) -> None:
+async def run(folder: Path, store: dict[str, str]) -> None:
     """Append for ever; every hundredth batch erases a user."""
     random = np.random.default_rng(os.getpid())
-    async with embedded(folder, batch_records=7, pending_rows=50) as services:
+    async with embedded(folder, batch_records=7, pending_rows=50, **store) as services:
         turn = 0
         while True:
             turn += 1
@@ -49,4 +51,4 @@ async def run(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(run(Path(sys.argv[1])))
+    asyncio.run(run(Path(sys.argv[1]), json.loads(sys.argv[2])))

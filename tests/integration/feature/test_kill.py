@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,16 +11,17 @@ from pathlib import Path
 from random import Random
 
 from services.feature.app import load_projection
-from services.feature.sqlite_store import open_sqlite_store
-from tests.integration.feature.embedded import clean_pass, embedded, store_path
+from tests.integration.feature.embedded import clean_pass, embedded
+from tests.integration.feature.store_places import StorePlace
 
 ROOT = Path(__file__).parents[3]
 KILLS = 40 if os.environ.get("WINNOW_SOAK") else 4
 
 
-def run_and_kill(folder: Path, batches: int) -> None:
+def run_and_kill(place: StorePlace, batches: int) -> None:
     """Let the process accept this many batches, then kill it wherever it is."""
-    command = [sys.executable, "-m", "tests.integration.feature.killed_process", str(folder)]
+    arguments = [str(place.folder), json.dumps(place.settings)]
+    command = [sys.executable, "-m", "tests.integration.feature.killed_process", *arguments]
     environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'shared' / 'stubs'}"}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -29,19 +31,19 @@ def run_and_kill(folder: Path, batches: int) -> None:
         assert process.wait() == -signal.SIGKILL
 
 
-async def stored_position(folder: Path) -> int:
-    async with open_sqlite_store(store_path(folder)) as store:
+async def stored_position(place: StorePlace) -> int:
+    async with place.opened() as store:
         return (await load_projection(store, 1_000)).progress.applied.offset()
 
 
-async def test_a_killed_service_has_applied_each_record_once_when_it_is_back(tmp_path: Path) -> None:
+async def test_a_killed_service_has_applied_each_record_once_when_it_is_back(place: StorePlace) -> None:
     random = Random(7)
     positions = [0]
     for _ in range(KILLS):
-        run_and_kill(tmp_path, random.randrange(5, 120))
-        positions.append(await stored_position(tmp_path))
+        run_and_kill(place, random.randrange(5, 120))
+        positions.append(await stored_position(place))
 
-        async with embedded(tmp_path) as services:
+        async with embedded(place.folder, **place.settings) as services:
             assert await services.feature.dump() == await clean_pass(services.feedback.log)
 
     assert positions == sorted(positions)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from shared.domain.items import User
 from tests.integration.feature.embedded import Embedded, clean_pass, embedded
 from tests.integration.feature.killed_process import facts
+from tests.integration.feature.store_places import StorePlace
 
 
 async def fill(services: Embedded, seed: int) -> None:
@@ -23,25 +23,25 @@ async def fill(services: Embedded, seed: int) -> None:
     await services.state("nobody", await services.feedback.log.head())
 
 
-async def test_a_deleted_store_is_filled_again_to_the_same_bytes(tmp_path: Path) -> None:
-    async with embedded(tmp_path) as services:
+async def test_a_deleted_store_is_filled_again_to_the_same_bytes(place: StorePlace) -> None:
+    async with embedded(place.folder, **place.settings) as services:
         await fill(services, 1)
         before = await services.feature.dump()
-    shutil.rmtree(tmp_path / "feature")
+    place.delete()
 
-    async with embedded(tmp_path) as services:
+    async with embedded(place.folder, **place.settings) as services:
         after = await services.feature.dump()
 
     assert before == after
     assert before.count(b"\n") > 90
 
 
-async def test_a_restart_goes_on_where_the_store_is(tmp_path: Path) -> None:
-    async with embedded(tmp_path) as services:
+async def test_a_restart_goes_on_where_the_store_is(place: StorePlace) -> None:
+    async with embedded(place.folder, **place.settings) as services:
         await fill(services, 2)
         before = await services.feature.dump()
 
-    async with embedded(tmp_path) as services:
+    async with embedded(place.folder, **place.settings) as services:
         applied = (await services.feature.features.status()).applied_records
         again = await services.feature.dump()
         await fill(services, 3)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -14,10 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.feature import decayed_counts, memory_store, sqlite_store, user_entry
+from services.feature import decayed_counts, memory_store, redis_store, sqlite_store, user_entry
 from services.feature.features import ProjectedFeatures
 from services.feature.memory_store import MemoryFeatureStore
 from services.feature.paging import PageTokens
+from services.feature.redis_store import open_redis_store
 from services.feature.sqlite_store import open_sqlite_store
 from services.feature.store import FeatureStore
 from shared.domain.event_log import Fact, ItemDeletion
@@ -26,11 +28,13 @@ from shared.domain.items import Item, User
 from shared.domain.user_state import TopOrder, UserState
 from shared.domain.watermark import Watermark
 from tests.fakes import MemoryLog
+from tests.redis_server import RedisServer, redis_server
 from tests.unit.feature.world import NOW_MS, Room, clock, event, slate
 
 USERS = ("anna", "ben")
 ITEMS = ("i0", "i1", "i2")
 KINDS = (EventType.CLICK, EventType.DISLIKE, EventType.IMPRESSION, EventType.HIDE, EventType.FOLLOW, EventType.RATING)
+_numbers = count()
 
 
 @dataclass(frozen=True)
@@ -108,18 +112,37 @@ def replaced(*constants: tuple[ModuleType, str, int]) -> Iterator[None]:
 
 
 def short_histories() -> AbstractContextManager[None]:
-    modules = (user_entry, memory_store, sqlite_store)
+    modules = (user_entry, memory_store, sqlite_store, redis_store)
     return replaced(*((module, "HISTORY_LIMIT", 4) for module in modules), (user_entry, "SLATE_LIMIT", 2))
 
 
-@asynccontextmanager
-async def opened(kind: str) -> AsyncIterator[FeatureStore]:
-    if kind == "memory":
-        yield MemoryFeatureStore()
-        return
-    with TemporaryDirectory() as folder:
-        async with open_sqlite_store(Path(folder) / "features.db") as store:
-            yield store
+@dataclass(frozen=True)
+class Stores:
+    """Empty stores of one kind, a new one for each story."""
+
+    kind: str
+    server: RedisServer | None
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[FeatureStore]:
+        """One of them."""
+        if self.kind == "memory":
+            yield MemoryFeatureStore()
+        elif self.server is None:
+            with TemporaryDirectory() as folder:
+                async with open_sqlite_store(Path(folder) / "features.db") as file_store:
+                    yield file_store
+        else:
+            async with open_redis_store(self.server.place(f"story-{next(_numbers)}")) as redis_store_:
+                yield redis_store_
+
+
+@pytest.fixture(scope="module", params=["memory", "sqlite", "redis"])
+def stores(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
+    with ExitStack() as stack:
+        folder = tmp_path_factory.mktemp("redis")
+        server = stack.enter_context(redis_server(folder)) if request.param == "redis" else None
+        yield Stores(request.param, server)
 
 
 async def answers(room: Room) -> list[str]:
@@ -167,29 +190,29 @@ async def clean(log: MemoryLog) -> list[str]:
     return 2 * await answers(room)
 
 
-async def both(story: Sequence[Step], kind: str) -> tuple[list[str], list[str]]:
+async def both(story: Sequence[Step], stores: Stores) -> tuple[list[str], list[str]]:
     log = MemoryLog(clock)
-    async with opened(kind) as store:
+    async with stores.opened() as store:
         return await live(story, log, store), await clean(log)
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
 @given(story=steps(30, erasing=True))
 def test_any_interleaving_of_batches_crashes_and_erasures_gives_the_state_of_one_clean_pass(
-    kind: str, story: list[Step]
+    stores: Stores, story: list[Step]
 ) -> None:
     with short_histories():
-        ours, replayed = asyncio.run(both(story, kind))
+        ours, replayed = asyncio.run(both(story, stores))
 
     assert ours == replayed
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
 @given(story=steps(400, erasing=False))
-def test_events_that_are_too_old_to_count_are_left_out_the_same_way_on_every_path(kind: str, story: list[Step]) -> None:
+def test_events_that_are_too_old_to_count_are_left_out_the_same_way_on_every_path(
+    stores: Stores, story: list[Step]
+) -> None:
     windows = replaced((decayed_counts, "EVALUATED_BUCKETS", 3), (decayed_counts, "HELD_BUCKETS", 4))
     with short_histories(), windows:
-        ours, replayed = asyncio.run(both(story, kind))
+        ours, replayed = asyncio.run(both(story, stores))
 
     assert ours == replayed
 
