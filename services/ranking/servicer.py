@@ -17,7 +17,7 @@ from shared.domain.ranking import Candidates, RankingRequest
 from shared.kernel.clock import Clock
 from shared.kernel.context import annotate, request_id
 from shared.kernel.errors import FieldViolation, Reason, ServiceError, invalid_fields
-from shared.kernel.readiness import Readiness
+from shared.kernel.readiness import LIVE, Readiness
 from shared.wire.ranking import ranking_request_from_proto, ranking_result_to_proto
 
 UNKNOWN_SERVICE: Final = Reason("UNKNOWN_SERVICE", grpc.StatusCode.NOT_FOUND)
@@ -46,8 +46,10 @@ class RankingServicer:
         return ranking_result_to_proto(scored.result, provenance)
 
     async def check(self, raw: bytes) -> HealthCheckResponse:
-        """Whether a bundle is loaded, for the server as a whole and for its one service."""
+        """Whether a bundle is loaded, for the server as a whole and for its one service; `live`: the replica answers."""
         service = decode(HealthCheckRequest, raw).service
+        if service == LIVE:
+            return HealthCheckResponse(status=HealthCheckResponse.SERVING)
         if service not in {"", RANK.service}:
             raise ServiceError(UNKNOWN_SERVICE, f"{service[:128]!r} is not served here, {RANK.service} is")
         serving = HealthCheckResponse.SERVING if self._readiness.ready else HealthCheckResponse.NOT_SERVING

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
-STARTING = "starting"
+STARTING: Final = "starting"
+LIVE: Final = "live"
+"""Health of this name tells only that the process answers: a probe that restarts must not ask whether there is work."""
 
 
 class Readiness:

@@ -20,7 +20,7 @@ from shared.kernel.background import Supervised
 from shared.kernel.config import ConfigError
 from shared.kernel.gate import Gate
 from shared.kernel.interceptors import RequestInterceptor
-from shared.kernel.readiness import Readiness
+from shared.kernel.readiness import LIVE, Readiness
 from shared.kernel.tls import Tls
 
 SERVING: Final = health_pb2.HealthCheckResponse.SERVING
@@ -173,6 +173,7 @@ class GrpcServer:
         for each in self._hosted:
             for name in each.service_names:
                 await self._health.set(name, SERVING if each.readiness.ready else NOT_SERVING)
+        await self._health.set(LIVE, SERVING)
         everything = all(each.readiness.ready for each in self._hosted)
         await self._health.set(WHOLE_SERVER, SERVING if everything else NOT_SERVING)
 

@@ -13,6 +13,7 @@ from winnow.v1 import feedback_service_pb2_grpc
 
 from shared.kernel.config import ConfigError, load
 from shared.kernel.hosting import ListeningSettings, connect, serving
+from shared.kernel.probe import asked_address, healthy
 from shared.kernel.readiness import Readiness
 from shared.kernel.telemetry import RPC_HANDLED
 from tests.certificates import LOOPBACK, Authority, write_files
@@ -53,6 +54,36 @@ async def test_services_of_production_call_each_other_by_certificate() -> None:
         async with grpc.aio.insecure_channel(server.address) as stranger:
             with pytest.raises(grpc.aio.AioRpcError, match="UNAVAILABLE"):
                 await feedback_service_pb2_grpc.FeedbackServiceStub(stranger).GetSlate(ASKED, timeout=20)
+
+
+@pytest.mark.usefixtures("production")
+async def test_a_service_that_cannot_work_yet_is_alive(unused_tcp_port: int) -> None:
+    address = f"127.0.0.1:{unused_tcp_port}"
+    async with (
+        serving(settings(health_address=address), [hosted(Readiness())]),
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        health = health_pb2_grpc.HealthStub(channel)
+        whole = await health.Check(health_pb2.HealthCheckRequest())
+        alive = await health.Check(health_pb2.HealthCheckRequest(service="live"))
+
+    assert whole.status == health_pb2.HealthCheckResponse.NOT_SERVING
+    assert alive.status == health_pb2.HealthCheckResponse.SERVING
+
+
+@pytest.mark.usefixtures("production")
+async def test_a_container_engine_is_told_whether_the_service_can_work(unused_tcp_port: int) -> None:
+    readiness = Readiness()
+    environ = {"WINNOW_FEEDBACK_HEALTH_ADDRESS": f"0.0.0.0:{unused_tcp_port}"}
+    address = asked_address("feedback", environ)
+    async with serving(settings(health_address=address), [hosted(readiness)]):
+        before = await asyncio.to_thread(healthy, address)
+        readiness.set(True)
+        await readiness.wait_ready()
+
+        assert address == f"127.0.0.1:{unused_tcp_port}"
+        assert (before, await asyncio.to_thread(healthy, address)) == (False, True)
+    assert not await asyncio.to_thread(healthy, address), "nobody listens any more"
 
 
 @pytest.mark.usefixtures("production")

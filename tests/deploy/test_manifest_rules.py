@@ -1,0 +1,31 @@
+"""Every overlay keeps the rules of pods and networks; and each rule sees the fault that it is there for."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.deploy import network_rules, pod_rules
+from tests.deploy.faults import FAULTS, Plant
+from tests.deploy.manifests import OVERLAYS, overlay
+from tests.deploy.pod_rules import Rule
+
+RULES = (*pod_rules.RULES, *network_rules.RULES)
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_every_overlay_keeps_every_rule(rule: Rule, name: str) -> None:
+    assert list(rule(overlay(name))) == []
+
+
+@pytest.mark.parametrize(("rule", "plant"), FAULTS, ids=lambda each: getattr(each, "__name__", "fault"))
+def test_a_rule_sees_the_fault_that_it_is_there_for(rule: Rule, plant: Plant) -> None:
+    resources = overlay("production")
+
+    plant(resources)
+
+    assert list(rule(resources)) != []
+
+
+def test_every_rule_has_been_seen_to_fail() -> None:
+    assert {rule for rule, _ in FAULTS} == set(RULES)
