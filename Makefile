@@ -2,6 +2,8 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
+# Definitions of other projects' Kubernetes resources, which tests/deploy checks ours against where they are there.
+export WINNOW_TEST_CRDS ?= $(wildcard $(CURDIR)/../shared/schemas)
 
 .DEFAULT_GOAL := help
 .PHONY: bench-quality bench-smoke env-example help run test check format setup setup-dev protos lock unit contract integration e2e soak clean

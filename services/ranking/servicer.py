@@ -46,7 +46,7 @@ class RankingServicer:
         return ranking_result_to_proto(scored.result, provenance)
 
     async def check(self, raw: bytes) -> HealthCheckResponse:
-        """Whether a bundle is loaded, for the server as a whole and for its one service; `live`: the replica answers."""
+        """Whether a bundle is loaded, for the server and for its one service; `live`: whether the replica answers."""
         service = decode(HealthCheckRequest, raw).service
         if service == LIVE:
             return HealthCheckResponse(status=HealthCheckResponse.SERVING)

@@ -25,6 +25,9 @@ from shared.kernel.tls import Tls
 FIRST_RECONNECT_MS: Final = 100
 LAST_RECONNECT_MS: Final = 1_000
 """A service that comes back is noticed within a second; gRPC's own limit is two minutes."""
+LEAST_RESOLUTION_MS: Final = 1_000
+"""A name is asked for again after this, when an address of it fails. With gRPC's own 30 s, all pods of a service may
+have been replaced meanwhile: seen, 30 s of failing calls."""
 MIN_BACKOFF_MS: Final = 5
 """gRPC (seen with 1.85) never repeats a call whose wait, shortened by its jitter, rounds down to 0 ms: the call then
 hangs until its deadline. From 2 ms on that was not seen in 60 of 60 calls."""
@@ -172,6 +175,7 @@ def _channel_arguments(options: ChannelOptions) -> list[tuple[str, Any]]:
         ("grpc.initial_reconnect_backoff_ms", FIRST_RECONNECT_MS),
         ("grpc.min_reconnect_backoff_ms", FIRST_RECONNECT_MS),
         ("grpc.max_reconnect_backoff_ms", LAST_RECONNECT_MS),
+        ("grpc.dns_min_time_between_resolutions_ms", LEAST_RESOLUTION_MS),
     ]
     if options.keepalive_ms:
         arguments += [("grpc.keepalive_time_ms", options.keepalive_ms), ("grpc.keepalive_permit_without_calls", 1)]

@@ -55,7 +55,10 @@ def _mutable(resources: Sequence[Resource]) -> None:
 FAULTS: tuple[tuple[Rule, Plant], ...] = (
     (pod_rules.never_root, partial(_in_pod, lambda pod: pod["securityContext"].update(runAsNonRoot=False))),
     (pod_rules.never_root, partial(_in_container, lambda each: each["securityContext"].update(runAsUser=0))),
-    (pod_rules.cannot_become_more, partial(_in_container, lambda each: each["securityContext"].update(privileged=True))),
+    (
+        pod_rules.cannot_become_more,
+        partial(_in_container, lambda each: each["securityContext"].update(privileged=True)),
+    ),
     (pod_rules.cannot_become_more, partial(_in_container, lambda each: each["securityContext"].pop("capabilities"))),
     (
         pod_rules.cannot_become_more,
@@ -70,7 +73,9 @@ FAULTS: tuple[tuple[Rule, Plant], ...] = (
     ),
     (
         pod_rules.write_only_where_they_may,
-        partial(_in_container, lambda each: each["volumeMounts"].append({"name": "registry", "mountPath": "/registry"})),
+        partial(
+            _in_container, lambda each: each["volumeMounts"].append({"name": "registry", "mountPath": "/registry"})
+        ),
     ),
     (pod_rules.hold_no_token, partial(_in_pod, lambda pod: pod.pop("automountServiceAccountToken"))),
     (pod_rules.are_limited, partial(_in_container, lambda each: each["resources"].pop("limits"))),
@@ -92,7 +97,10 @@ FAULTS: tuple[tuple[Rule, Plant], ...] = (
         partial(_in_container, lambda each: each.update(env=[{"name": "T", "valueFrom": {"secretKeyRef": {}}}])),
     ),
     (pod_rules.keep_secrets_in_files, _secret),
-    (pod_rules.mount_what_their_settings_name, partial(_in_pod, lambda pod: pod["volumes"][-1]["secret"]["items"].pop())),
+    (
+        pod_rules.mount_what_their_settings_name,
+        partial(_in_pod, lambda pod: pod["volumes"][-1]["secret"]["items"].pop()),
+    ),
     (network_rules.nothing_is_open_by_default, _without_default),
     (
         network_rules.every_pod_has_a_policy,

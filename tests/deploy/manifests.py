@@ -50,7 +50,7 @@ def render(folder: Path) -> list[Resource]:
     """What a kustomization comes to."""
     made = subprocess.run([KUBECTL, "kustomize", folder], capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
-    return [each for each in yaml.load_all(made.stdout, yaml.CSafeLoader) if each]  # noqa: S506 - the safe one
+    return [each for each in yaml.load_all(made.stdout, yaml.CSafeLoader) if each]
 
 
 @cache

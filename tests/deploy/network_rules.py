@@ -41,7 +41,9 @@ def the_ranker_is_reached_through_its_front_only(resources: Sequence[Resource]) 
             continue
         for policy in _policies_of(pod, resources):
             for rule in policy["spec"].get("ingress", []):
-                inside = all(peer.get("podSelector") == {"matchLabels": {"winnow/ray": "ranker"}} for peer in rule["from"])
+                inside = all(
+                    peer.get("podSelector") == {"matchLabels": {"winnow/ray": "ranker"}} for peer in rule["from"]
+                )
                 ports = [each["port"] for each in rule.get("ports", [])]
                 known = _namespaces(rule) <= {MONITORING, OPERATOR_OF_RAY} and _namespaces(rule)
                 if not inside and not known and ports != ["grpc"]:
@@ -72,9 +74,7 @@ def services_have_pods(resources: Sequence[Resource]) -> Iterator[str]:
     """A Service's selector and target ports are those of pods."""
     for service in of_kind(resources, "Service"):
         selected = [pod for pod in pods(resources) if service["spec"]["selector"].items() <= pod.labels.items()]
-        open_ports = {
-            port["name"] for pod in selected for each in pod.containers() for port in each.get("ports", [])
-        }
+        open_ports = {port["name"] for pod in selected for each in pod.containers() for port in each.get("ports", [])}
         for port in service["spec"]["ports"]:
             if port["targetPort"] not in open_ports:
                 yield f"Service {service['metadata']['name']}: no pod has a port {port['targetPort']}"
@@ -92,7 +92,9 @@ def disruptions_are_bounded(resources: Sequence[Resource]) -> Iterator[str]:
         ]
         if len(budgets) != 1:
             yield f"{pod}: has {len(budgets)} PodDisruptionBudgets"
-        elif budgets[0].get("maxUnavailable") != 1 and not (pod.name.startswith("winnow-ranker") and budgets[0].get("minAvailable") == 1):
+        elif budgets[0].get("maxUnavailable") != 1 and not (
+            pod.name.startswith("winnow-ranker") and budgets[0].get("minAvailable") == 1
+        ):
             yield f"{pod}: its PodDisruptionBudget allows {budgets[0].get('maxUnavailable')} to go"
 
 
@@ -123,7 +125,9 @@ def _namespaces(rule: dict[str, Any]) -> set[str]:
 
 def _caller(variable: str) -> str:
     names = ("candidate-generation", "recommendation", "feature", "feedback", "ranking")
-    return next((f"winnow-{name}" for name in names if variable.startswith(f"WINNOW_{name.replace('-', '_').upper()}_")), "")
+    return next(
+        (f"winnow-{name}" for name in names if variable.startswith(f"WINNOW_{name.replace('-', '_').upper()}_")), ""
+    )
 
 
 def _lets_in(pod: Pod, caller: str, resources: Sequence[Resource]) -> bool:

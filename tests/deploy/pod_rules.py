@@ -154,7 +154,9 @@ def mount_what_their_settings_name(resources: Sequence[Resource]) -> Iterator[st
     """Files that settings name lie where something is mounted."""
     for pod in pods(resources):
         for container in pod.spec["containers"]:
-            if not any(each["configMapRef"]["name"].startswith("winnow-settings") for each in container.get("envFrom", [])):
+            if not any(
+                each["configMapRef"]["name"].startswith("winnow-settings") for each in container.get("envFrom", [])
+            ):
                 continue
             secrets = {item["path"] for volume in pod.spec["volumes"] if volume["name"] == "secrets"
                        for item in volume["secret"]["items"]}  # fmt: skip
@@ -186,5 +188,3 @@ def _containers(resources: Sequence[Resource]) -> Iterator[tuple[Pod, Resource]]
     for pod in pods(resources):
         for container in pod.containers():
             yield pod, container
-
-

@@ -82,7 +82,9 @@ class RayCluster:
 
     @contextmanager
     def _front(self) -> Iterator[None]:
-        write_files(self.folder / "tls", self.authority.issue_spiffe("spiffe://winnow/ranking", LOOPBACK), self.authority)
+        write_files(
+            self.folder / "tls", self.authority.issue_spiffe("spiffe://winnow/ranking", LOOPBACK), self.authority
+        )
         for name in ("envoy.yaml", "certificate.yaml", "authority.yaml"):
             text = (PRODUCTION / name).read_text()
             for written, here in self._places().items():
@@ -104,9 +106,10 @@ class RayCluster:
             "port_value: 50054": f"port_value: {self.callers_port}",
             "port_value: 50050": f"port_value: {self.probes_port}",
             "port_value: 9000": f"port_value: {self.serve_port}",
-            "0.0.0.0": LOOPBACK,
+            "0.0.0.0": LOOPBACK,  # noqa: S104 - read, not bound to
             "/front/": f"{self.folder}/",
-            "/tls": f"{self.folder}/tls",
+            "/tls/": f"{self.folder}/tls/",
+            "path: /tls}": f"path: {self.folder}/tls}}",
         }
 
     def _serve_configuration(self) -> dict[str, Any]:

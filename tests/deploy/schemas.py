@@ -35,7 +35,7 @@ class CustomKinds:
     """
 
     def __init__(self, folder: Path) -> None:
-        definitions = [yaml.load(path.read_text(), yaml.CSafeLoader) for path in sorted(folder.glob("*.yaml"))]  # noqa: S506
+        definitions = [yaml.load(path.read_text(), yaml.CSafeLoader) for path in sorted(folder.glob("*.yaml"))]
         self._schemas = {
             (each["spec"]["names"]["kind"], f"{each['spec']['group']}/{version['name']}"): _closed(
                 version["schema"]["openAPIV3Schema"]

@@ -1,7 +1,7 @@
 """Custom resources against the definitions that their operators publish.
 
-Collected where WINNOW_TEST_CRDS names a folder of CustomResourceDefinitions (`make test` takes ../shared/schemas where it
-is there): the definitions are other projects' and are not copied into this one.
+Collected where WINNOW_TEST_CRDS names a folder of CustomResourceDefinitions (`make test` takes ../shared/schemas where
+that is there): the definitions are other projects' and are not copied into this one.
 """
 
 from __future__ import annotations

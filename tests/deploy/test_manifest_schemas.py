@@ -102,7 +102,9 @@ def test_each_pod_mounts_the_certificate_that_is_made_for_it(name: str) -> None:
         if volume["name"] == "tls"
     }
 
-    assert mounted == {f"winnow-{each}-tls" for each in ("feedback", "feature", "candidate-generation", "recommendation")}
+    assert mounted == {
+        f"winnow-{each}-tls" for each in ("feedback", "feature", "candidate-generation", "recommendation")
+    }
     assert mounted < made
 
 

@@ -24,7 +24,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
     """A cluster whose ranker has no bundle: it answers, that it has none."""
     made = RayCluster(tmp_path_factory.mktemp("ray"))
     with made.running():
-        wait_until(lambda: made.alive() and health(made, "live") == HealthCheckResponse.SERVING, START_SECONDS, made.log)
+        wait_until(
+            lambda: made.alive() and health(made, "live") == HealthCheckResponse.SERVING, START_SECONDS, made.log
+        )
         yield made
 
 
@@ -37,19 +39,22 @@ def health(cluster: RayCluster, service: str) -> int:
             return -1
 
 
+def ask(channel: grpc.Channel, token: str = TOKEN) -> None:
+    """An empty request, which is never a good one."""
+    metadata = (("authorization", f"Bearer {token}"),)
+    RankingServiceStub(channel).Rank(RankRequest(), timeout=CALL_SECONDS, metadata=metadata)
+
+
 def refusal(
     cluster: RayCluster, identity: str = RECOMMENDATION, authority: Authority | None = None, token: str = TOKEN
 ) -> grpc.RpcError:
-    """How a call ends that somebody makes; an empty request is never a good one."""
-    authority = authority or cluster.authority
-    credentials = grpc.ssl_channel_credentials(
-        cluster.authority.pem, *reversed(pair(authority, identity))
-    )
-    with grpc.secure_channel(f"{LOOPBACK}:{cluster.callers_port}", credentials) as channel:
-        with pytest.raises(grpc.RpcError) as raised:
-            metadata = (("authorization", f"Bearer {token}"),)
-            RankingServiceStub(channel).Rank(RankRequest(), timeout=CALL_SECONDS, metadata=metadata)
-        return raised.value
+    """How a call ends that somebody makes."""
+    chain, key = pair(authority or cluster.authority, identity)
+    credentials = grpc.ssl_channel_credentials(cluster.authority.pem, key, chain)
+    address = f"{LOOPBACK}:{cluster.callers_port}"
+    with grpc.secure_channel(address, credentials) as channel, pytest.raises(grpc.RpcError) as raised:
+        ask(channel, token)
+    return raised.value
 
 
 def pair(authority: Authority, identity: str) -> tuple[bytes, bytes]:
@@ -80,9 +85,12 @@ def test_a_certificate_of_another_authority_does_not_get_through_the_front(clust
 
 def test_without_a_certificate_nobody_gets_through_the_front(cluster: RayCluster) -> None:
     credentials = grpc.ssl_channel_credentials(cluster.authority.pem)
-    with grpc.secure_channel(f"{LOOPBACK}:{cluster.callers_port}", credentials) as channel:
-        with pytest.raises(grpc.RpcError, match="UNAVAILABLE"):
-            RankingServiceStub(channel).Rank(RankRequest(), timeout=CALL_SECONDS)
+    address = f"{LOOPBACK}:{cluster.callers_port}"
+    with (
+        grpc.secure_channel(address, credentials) as channel,
+        pytest.raises(grpc.RpcError, match="UNAVAILABLE"),
+    ):
+        ask(channel)
 
 
 def test_the_front_knows_rank_and_nothing_else_of_serve(cluster: RayCluster) -> None:
@@ -101,6 +109,6 @@ def test_a_replica_without_a_bundle_is_alive_and_not_ready(cluster: RayCluster) 
 
 
 def test_the_port_for_probes_does_not_rank(cluster: RayCluster) -> None:
-    with grpc.insecure_channel(f"{LOOPBACK}:{cluster.probes_port}") as channel:
-        with pytest.raises(grpc.RpcError, match="UNIMPLEMENTED"):
-            RankingServiceStub(channel).Rank(RankRequest(), timeout=CALL_SECONDS)
+    address = f"{LOOPBACK}:{cluster.probes_port}"
+    with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError, match="UNIMPLEMENTED"):
+        ask(channel)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,9 +71,13 @@ class Parts:
             self.processes[name].wait(STOP_SECONDS)
             self.start(name)
 
+    def connect(self) -> grpc.Channel:
+        """A channel to the front."""
+        return grpc.insecure_channel(self.addresses["recommendation"])
+
     def recommend(self, user_id: str, **options: object) -> recommendation_service_pb2.RecommendResponse:
         """A slate within the deadline."""
-        with grpc.insecure_channel(self.addresses["recommendation"]) as channel:
+        with self.connect() as channel:
             stub = recommendation_service_pb2_grpc.RecommendationServiceStub(channel)
             request = recommendation_service_pb2.RecommendRequest(user_id=user_id, **options)  # type: ignore[arg-type]
             return stub.Recommend(request, timeout=DEADLINE_S)
@@ -152,10 +156,10 @@ class Load:
 
     @classmethod
     @contextmanager
-    def on(cls, parts: Parts, callers: int = 2) -> Iterator[Load]:
-        """Callers that ask one after the other until the block ends."""
+    def on(cls, connect: Callable[[], grpc.Channel], callers: int = 2) -> Iterator[Load]:
+        """Callers that ask one after the other until the block ends, each on a channel of its own."""
         load = cls()
-        threads = [threading.Thread(target=load._call, args=(parts, number)) for number in range(callers)]
+        threads = [threading.Thread(target=load._call, args=(connect, number)) for number in range(callers)]
         for thread in threads:
             thread.start()
         try:
@@ -165,9 +169,9 @@ class Load:
             for thread in threads:
                 thread.join()
 
-    def _call(self, parts: Parts, caller: int) -> None:
+    def _call(self, connect: Callable[[], grpc.Channel], caller: int) -> None:
         number = caller
-        with grpc.insecure_channel(parts.addresses["recommendation"]) as channel:
+        with connect() as channel:
             stub = recommendation_service_pb2_grpc.RecommendationServiceStub(channel)
             while not self._over.is_set():
                 number += 7

@@ -36,7 +36,7 @@ def parts(product: Product) -> Iterator[Parts]:
 def test_without_a_service_every_call_is_answered_in_time_says_what_it_lost_and_all_is_well_again(
     parts: Parts, name: str, number: signal.Signals
 ) -> None:
-    with Load.on(parts) as load:
+    with Load.on(parts.connect) as load:
         parts.strike(name, number)
         wait_until(lambda: load.lost[STAGE[name]] >= CALLS_WITHOUT or bool(load.failures), START_SECONDS)
         parts.bring_back(name, number)
@@ -49,7 +49,7 @@ def test_without_a_service_every_call_is_answered_in_time_says_what_it_lost_and_
 def test_without_the_log_slates_are_served_and_are_in_it_as_soon_as_it_is_back(
     parts: Parts, number: signal.Signals
 ) -> None:
-    with Load.on(parts) as load:
+    with Load.on(parts.connect) as load:
         parts.strike("feedback", number)
         slates = [parts.recommend(str(user)) for user in range(1, 11)]
         parts.bring_back("feedback", number)
