@@ -16,6 +16,7 @@ from services.candidate_generation.retrieval import Serving
 from services.candidate_generation.user_tower import UserTower
 from shared.domain.history import History
 from shared.model.bundle import Bundle
+from shared.model.bundle_telemetry import tell_bundle
 from shared.model.bundle_watcher import BundleStatus
 from shared.model.index import AnnoyItemIndex
 from shared.model.live_index import LiveIndex
@@ -75,13 +76,14 @@ class EngineKeeper:
     def __init__(self, serving: Serving, watch: CatalogueWatch, threads: Threads) -> None:
         self._serving, self._watch, self._threads = serving, watch, threads
 
-    async def install(self, _bundle: Bundle, parts: EngineParts) -> None:
+    async def install(self, bundle: Bundle, parts: EngineParts) -> None:
         """Bring a loaded bundle up to the catalogue, warm it up, and swap."""
         engine = Engine(parts, self._threads)
         await self._catch_up(engine)
         await engine.user_vector(History.empty(), self._watch.catalogue)
         await self._catch_up(engine)  # ends without a pause, so nothing can come between it and the swap
         self._serving.engine = engine
+        tell_bundle("candidate_generation", bundle.manifest)
 
     async def run(self) -> None:
         """Follow the catalogue for ever."""

@@ -15,6 +15,7 @@ from services.feature.content import keeping_content
 from services.feature.dump import dump
 from services.feature.features import ProjectedFeatures
 from services.feature.memory_store import MemoryFeatureStore
+from services.feature.online_quality import OnlineQuality
 from services.feature.paging import PageTokens
 from services.feature.progress import Progress
 from services.feature.projection import Projection
@@ -138,4 +139,5 @@ def _updater(
         clock=clock,
         batch_size=settings.batch_records,
         backoff=Backoff(settings.retry_first_ms, settings.retry_limit_ms),
+        quality=OnlineQuality(clock(), settings.joined_entries),
     )

@@ -37,6 +37,9 @@ class FeatureSettings(ListeningSettings, prefix="FEATURE"):
     batch_records: int = Field(
         1_000, ge=1, le=5_000, description="log records applied at a time; requests wait that long, 5 microseconds each"
     )
+    joined_entries: int = Field(
+        200_000, ge=0, description="shown entries that are remembered to be joined to what follows from them; 0: none"
+    )
     store_interval_ms: int = Field(100, ge=1, description="time in which changes gather before they are stored")
     pending_rows: int = Field(
         200_000, ge=1, description="changes that may wait for the store before the log is applied no further"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from services.feature import telemetry
+from services.feature.online_quality import OnlineQuality
 from services.feature.projection import Projection, without_erasures
 from services.feature.writer import Writer
 from shared.domain.event_log import Erasure, LogBatch, LogRecord
@@ -31,6 +32,7 @@ class Updater:
         readiness: set once the state includes all that the log held when it was first reached.
         batch_size: records that are applied at a time; other work waits that long.
         backoff: when to try again after the log was lost.
+        quality: sees every record once it is applied.
     """
 
     feedback: Feedback
@@ -40,6 +42,7 @@ class Updater:
     clock: Clock
     batch_size: int
     backoff: Backoff
+    quality: OnlineQuality
 
     async def run(self) -> None:
         """Follow the log; never returns."""
@@ -94,9 +97,10 @@ class Updater:
             await self._apply(run)
         if not progress.applied.covers(batch.watermark):
             progress.advance(batch.watermark, 0, self.clock())
+        self.quality.observe(batch.records)
         await self.writer.changed()
         self._tell()
-        self._measure(len(batch.records))
+        self._measure(batch.records)
 
     async def _apply(self, run: Sequence[LogRecord]) -> None:
         tombstone = run[0]
@@ -116,9 +120,12 @@ class Updater:
             done, target = _records(progress.applied), _records(progress.target or progress.applied)
             self.readiness.set(ready=False, reason=f"replaying the log: {done:,} of {target:,} records")
 
-    def _measure(self, records: int) -> None:
+    def _measure(self, records: Sequence[LogRecord]) -> None:
         progress, head = self.projection.progress, self.projection.progress.head
-        telemetry.APPLIED_RECORDS.inc(records)
+        telemetry.LOG_UP.set(1)
+        telemetry.APPLIED_RECORDS.inc(len(records))
+        if records:
+            telemetry.WATERMARK.set(records[-1].recorded_ms / 1000)
         telemetry.BEHIND_RECORDS.set(0 if head is None else _records(head) - _records(progress.applied))
         telemetry.PENDING_ROWS.set(self.projection.pending)
         telemetry.USERS.set(self.projection.users.count)
@@ -131,6 +138,7 @@ class Updater:
         if not self.projection.progress.ready:
             self.readiness.set(ready=False, reason=f"the {what} cannot be read: {reason}")
         telemetry.LOG_LOST.inc()
+        telemetry.LOG_UP.set(0)
         log.warning("feature.log.lost", reason=reason, retry_in_ms=wait_ms)
         if isinstance(error, ServiceError) and error.reason == ErrorReason.WATERMARK_INVALID:
             await self._begin_again()

@@ -15,6 +15,7 @@ from shared.domain.history import History
 from shared.domain.ranking import Candidates, RankingRequest
 from shared.kernel.readiness import Readiness
 from shared.model.bundle import Bundle
+from shared.model.bundle_telemetry import tell_bundle
 from shared.model.bundle_watcher import BundleStatus
 
 WARM_UP_HISTORY: Final = 50
@@ -42,7 +43,7 @@ class ScorerKeeper:
             await loop.run_in_executor(self._executor, scorer.score, [request])
         self._queue.scorer = scorer
         telemetry.BUNDLES_INSTALLED.inc()
-        telemetry.BUNDLE_CREATED_SECONDS.set(bundle.manifest.created_ms / 1000)
+        tell_bundle("ranking", bundle.manifest)
         self._readiness.set(True)
 
 

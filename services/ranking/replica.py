@@ -96,6 +96,7 @@ def _bundle_watcher(config: ReplicaConfig, rank: int, keeper: ScorerKeeper, cloc
 
 
 def _load_ranker(cache_mib: int, bundle: Bundle, threads: int) -> Scorer:
-    from shared.model.ranker import RankerModel  # noqa: PLC0415 - a replica with another scorer needs no torch
+    from services.ranking.drift import WatchedScorer  # noqa: PLC0415 - a replica with another scorer needs no torch
+    from shared.model.ranker import RankerModel  # noqa: PLC0415
 
-    return RankerModel.load(bundle, threads=threads, cache_bytes=cache_mib * 1024 * 1024)
+    return WatchedScorer(RankerModel.load(bundle, threads=threads, cache_bytes=cache_mib * 1024 * 1024))

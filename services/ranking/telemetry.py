@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from shared.kernel.telemetry import counter, gauge, histogram
+from shared.kernel.telemetry import Label, counter, gauge, histogram
 
 FORWARD_SECONDS: Final = histogram("ranker_forward_seconds", "Time of one forward pass.")
 BATCH_REQUESTS: Final = histogram(
@@ -16,4 +16,12 @@ BATCH_CANDIDATES: Final = histogram(
 NOT_FINITE: Final = counter("ranker_not_finite", "Probabilities that were not finite and were set to 0.")
 BUNDLES_INSTALLED: Final = counter("ranker_bundles_installed", "Bundles that were taken into use.")
 BUNDLES_REFUSED: Final = counter("ranker_bundles_refused", "Bundles that could not be used.")
-BUNDLE_CREATED_SECONDS: Final = gauge("ranker_bundle_created_seconds", "When the served bundle was made, Unix time.")
+FEATURE_SHIFT: Final = gauge(
+    "ranker_feature_shift",
+    "How far the mean of a feature lies from its mean in training now, in deviations of training.",
+    [Label.FEATURE],
+)
+FEATURE_SPREAD: Final = gauge(
+    "ranker_feature_spread", "Deviation of a feature now, in deviations of training.", [Label.FEATURE]
+)
+PROBABILITY: Final = gauge("ranker_probability", "Mean probability that candidates are given now.", [Label.EVENT])

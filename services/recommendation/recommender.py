@@ -59,6 +59,8 @@ class Recommender:
         shown = len(slate.served.shown_rows)
         after = Place(recommendation_id, shown, shown) if len(slate.served.reserve_rows) else None
         answer = await self._answer(query, slate, 0, after, journey)
+        telemetry.RANKED.observe(len(slate.served.candidates))
+        telemetry.UNDERFILLED.inc(shown < query.page_size)
         if not query.explain:  # an explanation takes longer, and a state is waited for, however many are ranked
             self.quality.learn((query.budget.ticks() - began_s) * 1e3 - journey.spent_ms("hydrate"))
         return answer

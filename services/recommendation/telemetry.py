@@ -8,7 +8,7 @@ from opentelemetry import trace
 
 from shared.domain.provenance import Provenance
 from shared.kernel.context import annotate
-from shared.kernel.telemetry import DEGRADED, STAGE_SECONDS, counter, gauge
+from shared.kernel.telemetry import DEGRADED, STAGE_SECONDS, Label, counter, gauge, histogram
 
 SLATES_LOST: Final = counter("recommendation_slates_lost", "Served slates that will never be in the log.")
 SLATES_WAITING: Final = gauge("recommendation_slates_waiting", "Served slates that are not durable yet.")
@@ -18,6 +18,15 @@ SURFACES_REFUSED: Final = gauge(
 QUALITY_FACTOR: Final = gauge(
     "recommendation_quality_factor", "Share of the candidates that is ranked; below 1 while answers miss their target."
 )
+CANDIDATES: Final = counter("recommendation_candidates", "Candidates that a source added.", [Label.SOURCE])
+FILTERED: Final = counter("recommendation_filtered", "Candidates that a filter removed.", [Label.FILTER])
+RANKED: Final = histogram(
+    "recommendation_ranked", "Candidates that were ranked for one slate.", buckets=(1, 10, 25, 50, 100, 200, 400, 1000)
+)
+UNDERFILLED: Final = counter("recommendation_underfilled", "Slates with fewer entries than were asked for.")
+SOURCE_PREFIX: Final = "source:"
+FILTER_PREFIX: Final = "filter:"
+"""Of the components that a header counts."""
 
 
 def observe(provenance: Provenance, candidates: int) -> None:
@@ -27,6 +36,11 @@ def observe(provenance: Provenance, candidates: int) -> None:
         STAGE_SECONDS.labels(timing.stage).observe(timing.duration_ms / 1e3)
         if span.is_recording():
             span.add_event(timing.stage, {"duration_ms": timing.duration_ms})
+    for count in provenance.stage_counts:
+        if count.component.startswith(SOURCE_PREFIX):
+            CANDIDATES.labels(count.component.removeprefix(SOURCE_PREFIX)).inc(count.entered)
+        elif count.component.startswith(FILTER_PREFIX):
+            FILTERED.labels(count.component.removeprefix(FILTER_PREFIX)).inc(count.removed)
     for lost in provenance.degraded:
         DEGRADED.labels(lost.stage, lost.reason).inc()
     degraded = ",".join(f"{lost.stage}:{lost.reason}" for lost in provenance.degraded)

@@ -27,6 +27,15 @@ class Label(StrEnum):
     REASON = "reason"
     DEPENDENCY = "dependency"
     TASK = "task"
+    SOURCE = "source"
+    FILTER = "filter"
+    COMPONENT = "component"  # what of a process uses a bundle
+    VERSION = "version"  # the one in use: the series of an older one is taken away
+    SURFACE = "surface"  # names come from requests: who uses it must bound their number
+    ARM = "arm"
+    POSITION = "position"
+    EVENT = "event"
+    FEATURE = "feature"
 
 
 class LogField(StrEnum):

@@ -9,7 +9,7 @@ B users, C candidates of the longest request, N of one, d width, K features, A a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -114,6 +114,8 @@ class RankerModel:
         self.identity = identity or Identity()
         self._histories = HistoryCache(self._encoded, cache_bytes)
         self.actions = parts.actions
+        self.on_features: Callable[[Floats], None] | None = None
+        """Is told each request's (N, K) scaled features, by the thread that scores."""
         parts.network.eval()
         self._raw = item_vectors(parts.network.tower, parts.table)  # (M, d)
 
@@ -252,7 +254,10 @@ class RankerModel:
             neighbour_scores=_column(candidates.neighbour_scores, count),
             neighbour_ranks=_column(candidates.neighbour_ranks, count).astype(np.int32),
         )
-        return self.parts.calibration.scaler.scaled(self.parts.knowledge.features(arrays))
+        scaled = self.parts.calibration.scaler.scaled(self.parts.knowledge.features(arrays))
+        if self.on_features:
+            self.on_features(scaled)
+        return scaled
 
     def _result(self, request: RankingRequest, parts: Floats, ratings: Floats) -> RankingResult:
         count, calibration = len(request.candidates), self.parts.calibration

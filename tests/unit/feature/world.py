@@ -10,6 +10,7 @@ import numpy as np
 
 from services.feature.app import FeatureApp, load_projection, open_feature
 from services.feature.dump import dump
+from services.feature.online_quality import OnlineQuality
 from services.feature.projection import Projection
 from services.feature.settings import FeatureSettings
 from services.feature.store import FeatureStore
@@ -104,7 +105,9 @@ class Room:
         self.projection = projection
         self.readiness = Readiness()
         self.writer = Writer(projection, store, interval_ms=0, limit=limit, backoff=QUICK)
-        self._updater = Updater(MemoryLog(), projection, self.writer, self.readiness, clock, 100, QUICK)
+        self._updater = Updater(
+            MemoryLog(), projection, self.writer, self.readiness, clock, 100, QUICK, OnlineQuality(NOW_MS, 0)
+        )
 
     @classmethod
     async def open(cls, store: FeatureStore, cached_events: int = 10**9, limit: int = 10**9) -> Room:
