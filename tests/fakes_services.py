@@ -16,6 +16,7 @@ from shared.domain.event_log import LogBatch, LogRecord
 from shared.domain.events import EventType
 from shared.domain.history import History
 from shared.domain.items import Item
+from shared.domain.log_replay import LogReplay
 from shared.domain.provenance import Degradation, Provenance
 from shared.domain.ranking import RankingRequest, RankingResult, ScoreParts
 from shared.domain.retrieval import RetrievalRequest, RetrievalResult, SourceHits
@@ -75,6 +76,7 @@ class FakeFeatures(Outage):
     Attributes:
         users_asked: whose state was asked for.
         wrong_count: one item too few is given.
+        replay: of the log, while it goes on.
     """
 
     users: dict[str, UserState] = field(default_factory=dict)
@@ -82,6 +84,7 @@ class FakeFeatures(Outage):
     watermark: str = "w1-0.100"
     wrong_count: bool = False
     users_asked: list[str] = field(default_factory=list)
+    replay: LogReplay | None = None
 
     @classmethod
     def of(cls, items: Sequence[Item]) -> FakeFeatures:
@@ -148,15 +151,16 @@ class FakeFeatures(Outage):
         yield ItemChanges(tuple(self.states.values()), (), self.watermark, caught_up=True)
 
     async def status(self) -> ProjectionStatus:
-        """Always caught up."""
+        """Caught up, unless it replays."""
         await self.answer()
         return ProjectionStatus(
             self.watermark,
             self.watermark,
-            caught_up=True,
+            caught_up=self.replay is None,
             users=len(self.users),
             items=len(self.states),
             applied_records=100,
+            replay=self.replay,
         )
 
 

@@ -89,6 +89,8 @@ class ProjectedFeatures:
             items=self.projection.catalogue.present,
             applied_records=progress.records,
             applied_ms=progress.applied_ms,
+            replay=progress.replay,
+            problems=tuple(f"the {what} cannot be used: {why}" for what, why in sorted(progress.failures.items())),
         )
 
     def list_items(self, *, category: str, page_size: int, page_token: str) -> ItemPage:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from services.feature.pace import Pace
+from shared.domain.log_replay import LogReplay
 from shared.domain.watermark import Watermark
 
 
@@ -29,6 +31,7 @@ class Progress:
     applied_ms: int = 0
     failures: dict[str, str] = field(default_factory=dict)
     life: int = 0
+    _pace: Pace = field(default_factory=Pace)
     _moved: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -41,11 +44,24 @@ class Progress:
         """Whether replay is over and the projection follows the log; new records may be on their way at any moment."""
         return self.ready and not self.failures
 
+    @property
+    def behind(self) -> int:
+        """Records between what is applied and the head as last seen."""
+        return 0 if self.head is None else _records(self.head) - _records(self.applied)
+
+    @property
+    def replay(self) -> LogReplay | None:
+        """How far the replay is; None when it is over, or the log was not reached yet."""
+        if self.target is None or self.ready:
+            return None
+        return LogReplay(_records(self.applied), _records(self.target), self._pace.per_second())
+
     def advance(self, applied: Watermark, records: int, now_ms: int) -> None:
         """Records have been applied."""
         self.applied = self.applied.joined(applied)  # a record's own position names its partition only
         self.records += records
         self.applied_ms = now_ms
+        self._pace.note(now_ms, self.records)
         self.notify()
 
     def see_head(self, head: Watermark) -> None:
@@ -81,3 +97,7 @@ class Progress:
         except TimeoutError:
             return self.applied.covers(wanted)
         return True
+
+
+def _records(position: Watermark) -> int:
+    return sum(offset for _, offset in position.positions)

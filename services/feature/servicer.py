@@ -27,7 +27,8 @@ DEFAULT_PAGE = 100
 PAGE_LIMIT = 1000
 ORDERS = frozenset(int(order) for order in TopOrder)
 ANSWER_MARGIN_MS = 10
-"""Part of the caller's deadline that is kept for building and sending the answer."""
+ANSWER_MARGIN_SHARE = 0.1
+"""The larger of both is kept of the caller's deadline for building and sending the answer."""
 ANSWER_LIMIT_BYTES = 15 * 1024 * 1024
 """Items in one answer: clients take messages of 16 MiB."""
 
@@ -96,7 +97,9 @@ class FeatureServicer(pb_grpc.FeatureServiceServicer):
 
     def _budget_ms(self) -> float:
         left = remaining_ms()
-        return self._wait_limit_ms if left is None else min(self._wait_limit_ms, left - ANSWER_MARGIN_MS)
+        if left is None:
+            return self._wait_limit_ms
+        return min(self._wait_limit_ms, left - max(ANSWER_MARGIN_MS, ANSWER_MARGIN_SHARE * left))
 
 
 def _watermark(text: str) -> Watermark:

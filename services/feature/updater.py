@@ -14,7 +14,6 @@ from services.feature.projection import Projection, without_erasures
 from services.feature.writer import Writer
 from shared.domain.event_log import Erasure, LogBatch, LogRecord
 from shared.domain.services import Feedback
-from shared.domain.watermark import Watermark
 from shared.kernel.background import Backoff
 from shared.kernel.clock import Clock
 from shared.kernel.errors import ErrorReason, ServiceError
@@ -117,16 +116,14 @@ class Updater:
             if not self.readiness.ready:
                 self.readiness.set(ready=True)
         else:
-            done, target = _records(progress.applied), _records(progress.target or progress.applied)
-            self.readiness.set(ready=False, reason=f"replaying the log: {done:,} of {target:,} records")
+            self.readiness.set(ready=False, reason=str(progress.replay))
 
     def _measure(self, records: Sequence[LogRecord]) -> None:
-        progress, head = self.projection.progress, self.projection.progress.head
         telemetry.LOG_UP.set(1)
         telemetry.APPLIED_RECORDS.inc(len(records))
         if records:
             telemetry.WATERMARK.set(records[-1].recorded_ms / 1000)
-        telemetry.BEHIND_RECORDS.set(0 if head is None else _records(head) - _records(progress.applied))
+        telemetry.BEHIND_RECORDS.set(self.projection.progress.behind)
         telemetry.PENDING_ROWS.set(self.projection.pending)
         telemetry.USERS.set(self.projection.users.count)
         telemetry.ITEMS.set(self.projection.catalogue.present)
@@ -153,7 +150,3 @@ class Updater:
         log.warning("feature.log.replaced", position=str(self.projection.progress.applied))
         self.readiness.set(ready=False, reason="the log was replaced: reading it from its beginning")
         await self.writer.restart()
-
-
-def _records(position: Watermark) -> int:
-    return sum(offset for _, offset in position.positions)

@@ -26,6 +26,7 @@ from shared.wire.filters import filter_from_proto
 from shared.wire.provenance import provenance_to_proto
 from shared.wire.ranking import context_from_proto
 from shared.wire.times import time_to_proto
+from shared.wire.user_state import replay_to_proto
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -227,4 +228,5 @@ def _status_to_proto(status: SystemStatus) -> monitoring_pb.GetStatusResponse:
         recommend_count=status.tally.answered,
         degraded_count=status.tally.degraded,
         lost_slates=status.lost_slates,
+        feature_replay=replay_to_proto(projection.replay) if projection and projection.replay else None,
     )

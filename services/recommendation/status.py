@@ -148,7 +148,9 @@ def _status(name: str, outcome: object, serving: str) -> ServiceStatus:
 def _feature_status(projection: object) -> ServiceStatus:
     if not isinstance(projection, ProjectionStatus):
         return _status("feature", projection, "")
-    detail = f"{projection.users} users, {projection.items} items"
+    detail = f"{projection.users:,} users, {projection.items:,} items"
     if not projection.caught_up:
-        return ServiceStatus("feature", ServiceState.NOT_SERVING, f"replaying the log; {detail} so far")
+        replay = (str(projection.replay),) if projection.replay else ()
+        reasons = "; ".join((*replay, *projection.problems)) or "waiting for the log"
+        return ServiceStatus("feature", ServiceState.NOT_SERVING, f"{reasons}; {detail} so far")
     return ServiceStatus("feature", ServiceState.SERVING, detail)

@@ -7,6 +7,7 @@ from enum import IntEnum
 
 from shared.domain.history import History
 from shared.domain.items import Item, User
+from shared.domain.log_replay import LogReplay
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,14 @@ class TopItems:
 
 @dataclass(frozen=True, slots=True)
 class ProjectionStatus:
-    """How far the feature projection is behind the log."""
+    """How far the feature projection is behind the log.
+
+    Attributes:
+        caught_up: replay is over and nothing fails.
+        applied_records: since the service started.
+        replay: None when it is over, or the log was not reached yet.
+        problems: what does not work right now, in words.
+    """
 
     watermark: str
     head_watermark: str
@@ -116,3 +124,5 @@ class ProjectionStatus:
     items: int
     applied_records: int
     applied_ms: int = 0
+    replay: LogReplay | None = None
+    problems: tuple[str, ...] = ()

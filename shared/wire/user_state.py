@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from winnow.v1 import feature_service_pb2 as pb
+from winnow.v1 import log_pb2
 
+from shared.domain.log_replay import LogReplay
 from shared.domain.user_state import ItemChanges, ProjectionStatus, UserState
 from shared.wire.events import history_events_to_proto, history_from_event_protos
 from shared.wire.items import item_state_from_proto, item_state_to_proto, user_from_proto, user_to_proto
@@ -80,6 +82,8 @@ def status_to_proto(status: ProjectionStatus) -> pb.FeatureServiceGetStatusRespo
         items=status.items,
         applied_records=status.applied_records,
         applied_time=time_to_proto(status.applied_ms),
+        replay=None if status.replay is None else replay_to_proto(status.replay),
+        problems=status.problems,
     )
 
 
@@ -93,4 +97,20 @@ def status_from_proto(message: pb.FeatureServiceGetStatusResponse) -> Projection
         items=message.items,
         applied_records=message.applied_records,
         applied_ms=time_from_proto(message.applied_time),
+        replay=_replay_from_proto(message.replay) if message.HasField("replay") else None,
+        problems=tuple(message.problems),
     )
+
+
+def replay_to_proto(replay: LogReplay) -> log_pb2.LogReplay:
+    """How far a replay is."""
+    message = log_pb2.LogReplay(
+        done_records=replay.done, total_records=replay.total, records_per_second=replay.per_second
+    )
+    if replay.left_ms is not None:
+        message.remaining_duration.FromMilliseconds(replay.left_ms)
+    return message
+
+
+def _replay_from_proto(message: log_pb2.LogReplay) -> LogReplay:
+    return LogReplay(message.done_records, message.total_records, message.records_per_second)

@@ -10,6 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from winnow.v1 import monitoring_service_pb2 as monitoring_pb
 from winnow.v1 import recommendation_service_pb2 as pb
 
+from shared.domain.log_replay import LogReplay
 from tests.fakes_services import down
 from tests.integration.recommendation.served import client_of
 from tests.unit.recommendation.front import World
@@ -112,6 +113,21 @@ async def test_a_client_that_hangs_up_stops_the_work() -> None:
 
     assert "Cancelled" in type(raised.value).__name__
     assert status.recommend_count == 0
+
+
+async def test_the_status_page_shows_how_far_the_features_replay_is() -> None:
+    world = World()
+    world.features.replay = LogReplay(done=20, total=100, per_second=40.0)
+
+    async with client_of(world) as client:
+        status = await client.monitoring.GetStatus(monitoring_pb.GetStatusRequest())
+
+    assert (status.feature_replay.done_records, status.feature_replay.total_records) == (20, 100)
+    assert status.feature_replay.remaining_duration.ToSeconds() == 2
+    assert (
+        next(each.state for each in status.services if each.name == "feature")
+        == monitoring_pb.SERVICE_STATE_NOT_SERVING
+    )
 
 
 async def test_similar_trending_and_searched_items_come_over_grpc() -> None:

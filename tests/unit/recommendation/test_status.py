@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from services.recommendation.status import ServiceState, SystemStatus
+from shared.domain.log_replay import LogReplay
 from shared.domain.user_state import ProjectionStatus
 from shared.kernel.errors import ErrorReason, ServiceError
 from tests.fakes_services import FakeFeatures, down
@@ -59,7 +60,12 @@ async def test_a_projection_that_is_behind_is_not_serving() -> None:
     async with opened(world) as app:
         status = await app.recommender.status()
 
-    assert states(status)["feature"] is ServiceState.NOT_SERVING
+    feature = next(service for service in status.services if service.name == "feature")
+    assert feature.state is ServiceState.NOT_SERVING
+    assert feature.detail == (
+        "replaying the log: 250,000 of 1,000,000 records, 50,000 a second, 15 seconds left; "
+        "the store cannot be used: disk full; 0 users, 60 items so far"
+    )
 
 
 async def test_answers_degraded_ones_and_lost_slates_are_counted() -> None:
@@ -83,4 +89,6 @@ class Behind(FakeFeatures):
 
     async def status(self) -> ProjectionStatus:
         """Not caught up."""
-        return replace(await super().status(), caught_up=False)
+        replay = LogReplay(done=250_000, total=1_000_000, per_second=50_000)
+        problems = ("the store cannot be used: disk full",)
+        return replace(await super().status(), caught_up=False, replay=replay, problems=problems)

@@ -26,9 +26,10 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from winnow.v1 import event_pb2 as winnow_dot_v1_dot_event__pb2
 from winnow.v1 import item_pb2 as winnow_dot_v1_dot_item__pb2
+from winnow.v1 import log_pb2 as winnow_dot_v1_dot_log__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fwinnow/v1/feature_service.proto\x12\twinnow.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15winnow/v1/event.proto\x1a\x14winnow/v1/item.proto\"s\n\x13GetUserStateRequest\x12\x1b\n\x07user_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05 \x01(\x80\x01\x12\x1f\n\rmin_watermark\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\x12\x1e\n\rhistory_limit\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"@\n\x14GetUserStateResponse\x12(\n\nuser_state\x18\x01 \x01(\x0b\x32\x14.winnow.v1.UserState\"\xd4\x02\n\tUserState\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12(\n\x07history\x18\x02 \x03(\x0b\x32\x17.winnow.v1.HistoryEvent\x12\x19\n\x11\x63onsumed_item_ids\x18\x03 \x03(\t\x12\x17\n\x0fhidden_item_ids\x18\x04 \x03(\t\x12\x17\n\x0fserved_item_ids\x18\x05 \x03(\t\x12\x14\n\x0c\x66ollowed_ids\x18\x06 \x03(\t\x12 \n\x07profile\x18\x07 \x01(\x0b\x32\x0f.winnow.v1.User\x12+\n\x0c\x65vent_counts\x18\x08 \x03(\x0b\x32\x15.winnow.v1.EventCount\x12\x11\n\twatermark\x18\t \x01(\t\x12\r\n\x05stale\x18\n \x01(\x08\x12\x38\n\x13\x63\x61tegory_affinities\x18\x0b \x03(\x0b\x32\x1b.winnow.v1.CategoryAffinity\"E\n\nEventCount\x12(\n\nevent_type\x18\x01 \x01(\x0e\x32\x14.winnow.v1.EventType\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"3\n\x10\x43\x61tegoryAffinity\x12\x10\n\x08\x63\x61tegory\x18\x01 \x01(\t\x12\r\n\x05share\x18\x02 \x01(\x01\"W\n\x14\x42\x61tchGetItemsRequest\x12&\n\x08item_ids\x18\x01 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\x88\'\"\x07r\x05 \x01(\x80\x01\x12\x17\n\x0finclude_vectors\x18\x02 \x01(\x08\"O\n\x15\x42\x61tchGetItemsResponse\x12#\n\x05items\x18\x01 \x03(\x0b\x32\x14.winnow.v1.ItemState\x12\x11\n\twatermark\x18\x02 \x01(\t\"h\n\x10ListItemsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\x12\x1a\n\x08\x63\x61tegory\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\"Q\n\x11ListItemsResponse\x12#\n\x05items\x18\x01 \x03(\x0b\x32\x14.winnow.v1.ItemState\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"6\n\x11WatchItemsRequest\x12!\n\x0f\x61\x66ter_watermark\x18\x01 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\"|\n\x12WatchItemsResponse\x12&\n\x08upserted\x18\x01 \x03(\x0b\x32\x14.winnow.v1.ItemState\x12\x18\n\x10\x64\x65leted_item_ids\x18\x02 \x03(\t\x12\x11\n\twatermark\x18\x03 \x01(\t\x12\x11\n\tcaught_up\x18\x04 \x01(\x08\"m\n\x13ListTopItemsRequest\x12\"\n\x05order\x18\x01 \x01(\x0e\x32\x13.winnow.v1.TopOrder\x12\x1a\n\x08\x63\x61tegory\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x16\n\x05limit\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"K\n\x14ListTopItemsResponse\x12\x10\n\x08item_ids\x18\x01 \x03(\t\x12\x0e\n\x06scores\x18\x02 \x03(\x01\x12\x11\n\twatermark\x18\x03 \x01(\t\"\x17\n\x15ListAttributesRequest\"E\n\x16ListAttributesResponse\x12+\n\nattributes\x18\x01 \x03(\x0b\x32\x17.winnow.v1.AttributeUse\"[\n\x0c\x41ttributeUse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ntext_items\x18\x02 \x01(\x03\x12\x14\n\x0cnumber_items\x18\x03 \x01(\x03\x12\x13\n\x0btruth_items\x18\x04 \x01(\x03\" \n\x1e\x46\x65\x61tureServiceGetStatusRequest\"\xc8\x01\n\x1f\x46\x65\x61tureServiceGetStatusResponse\x12\x11\n\twatermark\x18\x01 \x01(\t\x12\x16\n\x0ehead_watermark\x18\x02 \x01(\t\x12\x11\n\tcaught_up\x18\x03 \x01(\x08\x12\r\n\x05users\x18\x04 \x01(\x03\x12\r\n\x05items\x18\x05 \x01(\x03\x12\x17\n\x0f\x61pplied_records\x18\x06 \x01(\x03\x12\x30\n\x0c\x61pplied_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x81\x01\n\x08TopOrder\x12\x19\n\x15TOP_ORDER_UNSPECIFIED\x10\x00\x12\x15\n\x11TOP_ORDER_POPULAR\x10\x01\x12\x16\n\x12TOP_ORDER_TRENDING\x10\x02\x12\x14\n\x10TOP_ORDER_HOURLY\x10\x03\x12\x15\n\x11TOP_ORDER_MONTHLY\x10\x04\x32\xd6\x04\n\x0e\x46\x65\x61tureService\x12O\n\x0cGetUserState\x12\x1e.winnow.v1.GetUserStateRequest\x1a\x1f.winnow.v1.GetUserStateResponse\x12R\n\rBatchGetItems\x12\x1f.winnow.v1.BatchGetItemsRequest\x1a .winnow.v1.BatchGetItemsResponse\x12\x46\n\tListItems\x12\x1b.winnow.v1.ListItemsRequest\x1a\x1c.winnow.v1.ListItemsResponse\x12K\n\nWatchItems\x12\x1c.winnow.v1.WatchItemsRequest\x1a\x1d.winnow.v1.WatchItemsResponse0\x01\x12O\n\x0cListTopItems\x12\x1e.winnow.v1.ListTopItemsRequest\x1a\x1f.winnow.v1.ListTopItemsResponse\x12U\n\x0eListAttributes\x12 .winnow.v1.ListAttributesRequest\x1a!.winnow.v1.ListAttributesResponse\x12\x62\n\tGetStatus\x12).winnow.v1.FeatureServiceGetStatusRequest\x1a*.winnow.v1.FeatureServiceGetStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fwinnow/v1/feature_service.proto\x12\twinnow.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15winnow/v1/event.proto\x1a\x14winnow/v1/item.proto\x1a\x13winnow/v1/log.proto\"s\n\x13GetUserStateRequest\x12\x1b\n\x07user_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05 \x01(\x80\x01\x12\x1f\n\rmin_watermark\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\x12\x1e\n\rhistory_limit\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"@\n\x14GetUserStateResponse\x12(\n\nuser_state\x18\x01 \x01(\x0b\x32\x14.winnow.v1.UserState\"\xd4\x02\n\tUserState\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12(\n\x07history\x18\x02 \x03(\x0b\x32\x17.winnow.v1.HistoryEvent\x12\x19\n\x11\x63onsumed_item_ids\x18\x03 \x03(\t\x12\x17\n\x0fhidden_item_ids\x18\x04 \x03(\t\x12\x17\n\x0fserved_item_ids\x18\x05 \x03(\t\x12\x14\n\x0c\x66ollowed_ids\x18\x06 \x03(\t\x12 \n\x07profile\x18\x07 \x01(\x0b\x32\x0f.winnow.v1.User\x12+\n\x0c\x65vent_counts\x18\x08 \x03(\x0b\x32\x15.winnow.v1.EventCount\x12\x11\n\twatermark\x18\t \x01(\t\x12\r\n\x05stale\x18\n \x01(\x08\x12\x38\n\x13\x63\x61tegory_affinities\x18\x0b \x03(\x0b\x32\x1b.winnow.v1.CategoryAffinity\"E\n\nEventCount\x12(\n\nevent_type\x18\x01 \x01(\x0e\x32\x14.winnow.v1.EventType\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"3\n\x10\x43\x61tegoryAffinity\x12\x10\n\x08\x63\x61tegory\x18\x01 \x01(\t\x12\r\n\x05share\x18\x02 \x01(\x01\"W\n\x14\x42\x61tchGetItemsRequest\x12&\n\x08item_ids\x18\x01 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\x88\'\"\x07r\x05 \x01(\x80\x01\x12\x17\n\x0finclude_vectors\x18\x02 \x01(\x08\"O\n\x15\x42\x61tchGetItemsResponse\x12#\n\x05items\x18\x01 \x03(\x0b\x32\x14.winnow.v1.ItemState\x12\x11\n\twatermark\x18\x02 \x01(\t\"h\n\x10ListItemsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\x12\x1a\n\x08\x63\x61tegory\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\"Q\n\x11ListItemsResponse\x12#\n\x05items\x18\x01 \x03(\x0b\x32\x14.winnow.v1.ItemState\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"6\n\x11WatchItemsRequest\x12!\n\x0f\x61\x66ter_watermark\x18\x01 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\"|\n\x12WatchItemsResponse\x12&\n\x08upserted\x18\x01 \x03(\x0b\x32\x14.winnow.v1.ItemState\x12\x18\n\x10\x64\x65leted_item_ids\x18\x02 \x03(\t\x12\x11\n\twatermark\x18\x03 \x01(\t\x12\x11\n\tcaught_up\x18\x04 \x01(\x08\"m\n\x13ListTopItemsRequest\x12\"\n\x05order\x18\x01 \x01(\x0e\x32\x13.winnow.v1.TopOrder\x12\x1a\n\x08\x63\x61tegory\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x16\n\x05limit\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"K\n\x14ListTopItemsResponse\x12\x10\n\x08item_ids\x18\x01 \x03(\t\x12\x0e\n\x06scores\x18\x02 \x03(\x01\x12\x11\n\twatermark\x18\x03 \x01(\t\"\x17\n\x15ListAttributesRequest\"E\n\x16ListAttributesResponse\x12+\n\nattributes\x18\x01 \x03(\x0b\x32\x17.winnow.v1.AttributeUse\"[\n\x0c\x41ttributeUse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ntext_items\x18\x02 \x01(\x03\x12\x14\n\x0cnumber_items\x18\x03 \x01(\x03\x12\x13\n\x0btruth_items\x18\x04 \x01(\x03\" \n\x1e\x46\x65\x61tureServiceGetStatusRequest\"\x80\x02\n\x1f\x46\x65\x61tureServiceGetStatusResponse\x12\x11\n\twatermark\x18\x01 \x01(\t\x12\x16\n\x0ehead_watermark\x18\x02 \x01(\t\x12\x11\n\tcaught_up\x18\x03 \x01(\x08\x12\r\n\x05users\x18\x04 \x01(\x03\x12\r\n\x05items\x18\x05 \x01(\x03\x12\x17\n\x0f\x61pplied_records\x18\x06 \x01(\x03\x12\x30\n\x0c\x61pplied_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12$\n\x06replay\x18\x08 \x01(\x0b\x32\x14.winnow.v1.LogReplay\x12\x10\n\x08problems\x18\t \x03(\t*\x81\x01\n\x08TopOrder\x12\x19\n\x15TOP_ORDER_UNSPECIFIED\x10\x00\x12\x15\n\x11TOP_ORDER_POPULAR\x10\x01\x12\x16\n\x12TOP_ORDER_TRENDING\x10\x02\x12\x14\n\x10TOP_ORDER_HOURLY\x10\x03\x12\x15\n\x11TOP_ORDER_MONTHLY\x10\x04\x32\xd6\x04\n\x0e\x46\x65\x61tureService\x12O\n\x0cGetUserState\x12\x1e.winnow.v1.GetUserStateRequest\x1a\x1f.winnow.v1.GetUserStateResponse\x12R\n\rBatchGetItems\x12\x1f.winnow.v1.BatchGetItemsRequest\x1a .winnow.v1.BatchGetItemsResponse\x12\x46\n\tListItems\x12\x1b.winnow.v1.ListItemsRequest\x1a\x1c.winnow.v1.ListItemsResponse\x12K\n\nWatchItems\x12\x1c.winnow.v1.WatchItemsRequest\x1a\x1d.winnow.v1.WatchItemsResponse0\x01\x12O\n\x0cListTopItems\x12\x1e.winnow.v1.ListTopItemsRequest\x1a\x1f.winnow.v1.ListTopItemsResponse\x12U\n\x0eListAttributes\x12 .winnow.v1.ListAttributesRequest\x1a!.winnow.v1.ListAttributesResponse\x12\x62\n\tGetStatus\x12).winnow.v1.FeatureServiceGetStatusRequest\x1a*.winnow.v1.FeatureServiceGetStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -55,44 +56,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTTOPITEMSREQUEST'].fields_by_name['category']._serialized_options = b'\272H\005r\003(\200\001'
   _globals['_LISTTOPITEMSREQUEST'].fields_by_name['limit']._loaded_options = None
   _globals['_LISTTOPITEMSREQUEST'].fields_by_name['limit']._serialized_options = b'\272H\004\032\002(\000'
-  _globals['_TOPORDER']._serialized_start=1959
-  _globals['_TOPORDER']._serialized_end=2088
-  _globals['_GETUSERSTATEREQUEST']._serialized_start=153
-  _globals['_GETUSERSTATEREQUEST']._serialized_end=268
-  _globals['_GETUSERSTATERESPONSE']._serialized_start=270
-  _globals['_GETUSERSTATERESPONSE']._serialized_end=334
-  _globals['_USERSTATE']._serialized_start=337
-  _globals['_USERSTATE']._serialized_end=677
-  _globals['_EVENTCOUNT']._serialized_start=679
-  _globals['_EVENTCOUNT']._serialized_end=748
-  _globals['_CATEGORYAFFINITY']._serialized_start=750
-  _globals['_CATEGORYAFFINITY']._serialized_end=801
-  _globals['_BATCHGETITEMSREQUEST']._serialized_start=803
-  _globals['_BATCHGETITEMSREQUEST']._serialized_end=890
-  _globals['_BATCHGETITEMSRESPONSE']._serialized_start=892
-  _globals['_BATCHGETITEMSRESPONSE']._serialized_end=971
-  _globals['_LISTITEMSREQUEST']._serialized_start=973
-  _globals['_LISTITEMSREQUEST']._serialized_end=1077
-  _globals['_LISTITEMSRESPONSE']._serialized_start=1079
-  _globals['_LISTITEMSRESPONSE']._serialized_end=1160
-  _globals['_WATCHITEMSREQUEST']._serialized_start=1162
-  _globals['_WATCHITEMSREQUEST']._serialized_end=1216
-  _globals['_WATCHITEMSRESPONSE']._serialized_start=1218
-  _globals['_WATCHITEMSRESPONSE']._serialized_end=1342
-  _globals['_LISTTOPITEMSREQUEST']._serialized_start=1344
-  _globals['_LISTTOPITEMSREQUEST']._serialized_end=1453
-  _globals['_LISTTOPITEMSRESPONSE']._serialized_start=1455
-  _globals['_LISTTOPITEMSRESPONSE']._serialized_end=1530
-  _globals['_LISTATTRIBUTESREQUEST']._serialized_start=1532
-  _globals['_LISTATTRIBUTESREQUEST']._serialized_end=1555
-  _globals['_LISTATTRIBUTESRESPONSE']._serialized_start=1557
-  _globals['_LISTATTRIBUTESRESPONSE']._serialized_end=1626
-  _globals['_ATTRIBUTEUSE']._serialized_start=1628
-  _globals['_ATTRIBUTEUSE']._serialized_end=1719
-  _globals['_FEATURESERVICEGETSTATUSREQUEST']._serialized_start=1721
-  _globals['_FEATURESERVICEGETSTATUSREQUEST']._serialized_end=1753
-  _globals['_FEATURESERVICEGETSTATUSRESPONSE']._serialized_start=1756
-  _globals['_FEATURESERVICEGETSTATUSRESPONSE']._serialized_end=1956
-  _globals['_FEATURESERVICE']._serialized_start=2091
-  _globals['_FEATURESERVICE']._serialized_end=2689
+  _globals['_TOPORDER']._serialized_start=2036
+  _globals['_TOPORDER']._serialized_end=2165
+  _globals['_GETUSERSTATEREQUEST']._serialized_start=174
+  _globals['_GETUSERSTATEREQUEST']._serialized_end=289
+  _globals['_GETUSERSTATERESPONSE']._serialized_start=291
+  _globals['_GETUSERSTATERESPONSE']._serialized_end=355
+  _globals['_USERSTATE']._serialized_start=358
+  _globals['_USERSTATE']._serialized_end=698
+  _globals['_EVENTCOUNT']._serialized_start=700
+  _globals['_EVENTCOUNT']._serialized_end=769
+  _globals['_CATEGORYAFFINITY']._serialized_start=771
+  _globals['_CATEGORYAFFINITY']._serialized_end=822
+  _globals['_BATCHGETITEMSREQUEST']._serialized_start=824
+  _globals['_BATCHGETITEMSREQUEST']._serialized_end=911
+  _globals['_BATCHGETITEMSRESPONSE']._serialized_start=913
+  _globals['_BATCHGETITEMSRESPONSE']._serialized_end=992
+  _globals['_LISTITEMSREQUEST']._serialized_start=994
+  _globals['_LISTITEMSREQUEST']._serialized_end=1098
+  _globals['_LISTITEMSRESPONSE']._serialized_start=1100
+  _globals['_LISTITEMSRESPONSE']._serialized_end=1181
+  _globals['_WATCHITEMSREQUEST']._serialized_start=1183
+  _globals['_WATCHITEMSREQUEST']._serialized_end=1237
+  _globals['_WATCHITEMSRESPONSE']._serialized_start=1239
+  _globals['_WATCHITEMSRESPONSE']._serialized_end=1363
+  _globals['_LISTTOPITEMSREQUEST']._serialized_start=1365
+  _globals['_LISTTOPITEMSREQUEST']._serialized_end=1474
+  _globals['_LISTTOPITEMSRESPONSE']._serialized_start=1476
+  _globals['_LISTTOPITEMSRESPONSE']._serialized_end=1551
+  _globals['_LISTATTRIBUTESREQUEST']._serialized_start=1553
+  _globals['_LISTATTRIBUTESREQUEST']._serialized_end=1576
+  _globals['_LISTATTRIBUTESRESPONSE']._serialized_start=1578
+  _globals['_LISTATTRIBUTESRESPONSE']._serialized_end=1647
+  _globals['_ATTRIBUTEUSE']._serialized_start=1649
+  _globals['_ATTRIBUTEUSE']._serialized_end=1740
+  _globals['_FEATURESERVICEGETSTATUSREQUEST']._serialized_start=1742
+  _globals['_FEATURESERVICEGETSTATUSREQUEST']._serialized_end=1774
+  _globals['_FEATURESERVICEGETSTATUSRESPONSE']._serialized_start=1777
+  _globals['_FEATURESERVICEGETSTATUSRESPONSE']._serialized_end=2033
+  _globals['_FEATURESERVICE']._serialized_start=2168
+  _globals['_FEATURESERVICE']._serialized_end=2766
 # @@protoc_insertion_point(module_scope)

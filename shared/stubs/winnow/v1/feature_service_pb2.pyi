@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from winnow.v1 import event_pb2 as _event_pb2
 from winnow.v1 import item_pb2 as _item_pb2
+from winnow.v1 import log_pb2 as _log_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -581,6 +582,8 @@ class FeatureServiceGetStatusResponse(_message.Message):
     ITEMS_FIELD_NUMBER: _builtins.int
     APPLIED_RECORDS_FIELD_NUMBER: _builtins.int
     APPLIED_TIME_FIELD_NUMBER: _builtins.int
+    REPLAY_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
     watermark: _builtins.str
     """Log position applied."""
     head_watermark: _builtins.str
@@ -597,6 +600,14 @@ class FeatureServiceGetStatusResponse(_message.Message):
     def applied_time(self) -> _timestamp_pb2.Timestamp:
         """When the last record was applied. Unset: none yet."""
 
+    @_builtins.property
+    def replay(self) -> _log_pb2.LogReplay:
+        """How far the replay is. Unset: it is over, or the log was not reached yet."""
+
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What does not work right now, a sentence each, e.g. that the log does not answer. Empty: everything does."""
+
     def __init__(
         self,
         *,
@@ -607,10 +618,12 @@ class FeatureServiceGetStatusResponse(_message.Message):
         items: _builtins.int = ...,
         applied_records: _builtins.int = ...,
         applied_time: _timestamp_pb2.Timestamp | None = ...,
+        replay: _log_pb2.LogReplay | None = ...,
+        problems: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["applied_time", b"applied_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["applied_time", b"applied_time", "replay", b"replay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_records", b"applied_records", "applied_time", b"applied_time", "caught_up", b"caught_up", "head_watermark", b"head_watermark", "items", b"items", "users", b"users", "watermark", b"watermark"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_records", b"applied_records", "applied_time", b"applied_time", "caught_up", b"caught_up", "head_watermark", b"head_watermark", "items", b"items", "problems", b"problems", "replay", b"replay", "users", b"users", "watermark", b"watermark"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

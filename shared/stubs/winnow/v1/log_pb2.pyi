@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from winnow.v1 import event_pb2 as _event_pb2
@@ -111,3 +112,39 @@ class Erasure(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Erasure: _TypeAlias = Erasure  # noqa: Y015
+
+@_typing.final
+class LogReplay(_message.Message):
+    """LogReplay says how far a reader is that reads the log from an earlier position to where its head was at the start."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DONE_RECORDS_FIELD_NUMBER: _builtins.int
+    TOTAL_RECORDS_FIELD_NUMBER: _builtins.int
+    RECORDS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    REMAINING_DURATION_FIELD_NUMBER: _builtins.int
+    done_records: _builtins.int
+    """Records behind the reader."""
+    total_records: _builtins.int
+    """Records of the whole way."""
+    records_per_second: _builtins.float
+    """Records a second in the last ten seconds. 0: not known yet."""
+    @_builtins.property
+    def remaining_duration(self) -> _duration_pb2.Duration:
+        """Time that the rest takes at this rate. Unset: not known yet."""
+
+    def __init__(
+        self,
+        *,
+        done_records: _builtins.int = ...,
+        total_records: _builtins.int = ...,
+        records_per_second: _builtins.float = ...,
+        remaining_duration: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["remaining_duration", b"remaining_duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done_records", b"done_records", "records_per_second", b"records_per_second", "remaining_duration", b"remaining_duration", "total_records", b"total_records"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogReplay: _TypeAlias = LogReplay  # noqa: Y015

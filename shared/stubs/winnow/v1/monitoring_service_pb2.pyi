@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from winnow.v1 import log_pb2 as _log_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -84,6 +85,7 @@ class GetStatusResponse(_message.Message):
     RECOMMEND_COUNT_FIELD_NUMBER: _builtins.int
     DEGRADED_COUNT_FIELD_NUMBER: _builtins.int
     LOST_SLATES_FIELD_NUMBER: _builtins.int
+    FEATURE_REPLAY_FIELD_NUMBER: _builtins.int
     release: _builtins.str
     """Release of Winnow that answers."""
     head_watermark: _builtins.str
@@ -114,6 +116,10 @@ class GetStatusResponse(_message.Message):
     def started_time(self) -> _timestamp_pb2.Timestamp:
         """When the front started."""
 
+    @_builtins.property
+    def feature_replay(self) -> _log_pb2.LogReplay:
+        """How far the feature service is in its replay of the log. Unset: it is over."""
+
     def __init__(
         self,
         *,
@@ -130,10 +136,11 @@ class GetStatusResponse(_message.Message):
         recommend_count: _builtins.int = ...,
         degraded_count: _builtins.int = ...,
         lost_slates: _builtins.int = ...,
+        feature_replay: _log_pb2.LogReplay | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["started_time", b"started_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["feature_replay", b"feature_replay", "started_time", b"started_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_version", b"config_version", "degraded_count", b"degraded_count", "feature_watermark", b"feature_watermark", "head_watermark", b"head_watermark", "index_version", b"index_version", "items", b"items", "lost_slates", b"lost_slates", "model_version", b"model_version", "recommend_count", b"recommend_count", "release", b"release", "services", b"services", "started_time", b"started_time", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_version", b"config_version", "degraded_count", b"degraded_count", "feature_replay", b"feature_replay", "feature_watermark", b"feature_watermark", "head_watermark", b"head_watermark", "index_version", b"index_version", "items", b"items", "lost_slates", b"lost_slates", "model_version", b"model_version", "recommend_count", b"recommend_count", "release", b"release", "services", b"services", "started_time", b"started_time", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
