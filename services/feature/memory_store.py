@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from services.feature.store import Changes, StoredCounts, StoredEvent, StoredItem, StoredUser, UserChange, UserHistory
+from shared.domain.expiry import Expiry
 from shared.domain.history import HISTORY_LIMIT
 from shared.domain.watermark import Watermark
 
@@ -18,6 +19,7 @@ class MemoryFeatureStore:
 
     moved: asyncio.Event = field(default_factory=asyncio.Event)
     _position: Watermark = field(default_factory=Watermark)
+    _expiry: Expiry = field(default_factory=Expiry)
     _users: dict[str, StoredUser] = field(default_factory=dict)
     _events: dict[str, dict[tuple[int, int], StoredEvent]] = field(default_factory=dict)
     _items: dict[str, StoredItem] = field(default_factory=dict)
@@ -31,6 +33,10 @@ class MemoryFeatureStore:
         """The position of the last commit."""
         return self._position
 
+    async def expiry(self) -> Expiry:
+        """What retention had taken out at the last commit."""
+        return self._expiry
+
     async def commit(self, changes: Changes) -> None:
         """Take rows and position."""
         for user_id in changes.erased_user_ids:
@@ -43,6 +49,7 @@ class MemoryFeatureStore:
         self._items.update((item.item_id, item) for item in changes.items)
         self._counts.update((counts.item_id, counts) for counts in changes.counts)
         self._position = changes.position
+        self._expiry = changes.expiry or self._expiry
 
     async def scrub(self) -> None:
         """Nothing is left of erased users anyway."""
@@ -86,7 +93,7 @@ class MemoryFeatureStore:
 
     async def clear(self) -> None:
         """Forget everything."""
-        self._position = Watermark()
+        self._position, self._expiry = Watermark(), Expiry()
         for rows in (self._users, self._events, self._items, self._counts):
             rows.clear()
 

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 
 from services.feature.catalogue import Catalogue, Place
 from services.feature.progress import Progress
-from services.feature.store import Changes, FeatureStore, UserChange
-from services.feature.user_entry import UserEntry, keep_from_ms, worth_storing
+from services.feature.store import Changes, FeatureStore, StoredEvent, UserChange
+from services.feature.user_entry import CONSUMING_CODES, UserEntry, keep_from_ms, worth_storing
 from services.feature.users import Users
 from shared.domain.event_log import Erasure, ItemDeletion, LogRecord
-from shared.domain.events import CONSUMING, Event, EventType
+from shared.domain.events import Event, EventType
+from shared.domain.expiry import Expiry
 from shared.domain.items import Item, User
 from shared.domain.slates import ServedSlate
 from shared.domain.watermark import Watermark
 
-CONSUMING_CODES = frozenset(int(kind) for kind in CONSUMING)
 NO_VALUE = math.nan
 OF_A_USER = (Event, ServedSlate, User)
 """A tuple, because it is asked of each record: a union costs twice as much."""
@@ -43,6 +43,7 @@ class Projection:
         self.catalogue = catalogue
         self.progress = progress
         self.stored = progress.applied
+        self.expiry = Expiry()
         self._changed: dict[str, UserEntry] = {}
         self._added = 0
         self._erased: list[str] = []
@@ -55,11 +56,11 @@ class Projection:
 
     async def apply(self, records: Sequence[LogRecord], now_ms: int) -> None:
         """Apply a run of records that has no erasure in it."""
-        fresh = self._fresh(records)
+        fresh = self.fresh(records)
         if not fresh:
             return
         entries = await self.users.entries(_subjects(fresh))
-        run = _Run(entries, self.catalogue)
+        run = _Run(entries, self.catalogue, self.expiry)
         run.apply(fresh, self.progress.applied)
         self.catalogue.count(run.rows, run.times_ms)
         for entry in entries.values():
@@ -70,7 +71,7 @@ class Projection:
 
     async def erase(self, record: LogRecord, now_ms: int) -> None:
         """Apply a tombstone. Everything before it must be stored."""
-        if not self._fresh([record]):
+        if not self.fresh([record]):
             return
         found = await self.users.erase(record.subject)
         if found is not None:
@@ -78,6 +79,17 @@ class Projection:
             orphans = self.catalogue.uncount([event[2] for event in events], [event[0] for event in events])
             self._dropped.update(dict.fromkeys(orphans))
             self._erased.append(user_id)
+        self.progress.advance(record.watermark, 1, now_ms)
+
+    def uncounted(self, events: Sequence[StoredEvent]) -> Changes:
+        """Take events out of the items' counts; what that changes of an otherwise stored state."""
+        dropped = self.catalogue.uncount([event[2] for event in events], [event[0] for event in events])
+        items, counts = self.catalogue.take_changed()
+        return Changes(self.progress.applied, items=items, counts=counts, dropped_item_ids=dropped)
+
+    def expire(self, record: LogRecord, expiry: Expiry, now_ms: int) -> None:
+        """Take no more of what has fallen out; users and counts are without it already."""
+        self.expiry = expiry
         self.progress.advance(record.watermark, 1, now_ms)
 
     async def load(self, store: FeatureStore) -> None:
@@ -89,6 +101,7 @@ class Projection:
         self.catalogue = catalogue
         self.progress.restart(position)
         self.stored = position
+        self.expiry = await store.expiry()
         self._changed, self._added, self._erased, self._dropped = {}, 0, [], {}
 
     def take(self) -> Pending | None:
@@ -104,6 +117,7 @@ class Projection:
             counts=counts,
             erased_user_ids=tuple(self._erased),
             dropped_item_ids=tuple(self._dropped),
+            expiry=self.expiry,
         )
         versions = [(entry, entry.version) for entry in self._changed.values()]
         self._changed, self._added, self._erased, self._dropped = {}, 0, [], {}
@@ -118,7 +132,8 @@ class Projection:
         self.users.erased(pending.changes.erased_user_ids)
         self.users.evict()
 
-    def _fresh(self, records: Sequence[LogRecord]) -> Sequence[LogRecord]:
+    def fresh(self, records: Sequence[LogRecord]) -> Sequence[LogRecord]:
+        """Those of a run that were not applied before."""
         applied = self.progress.applied
         if records and not applied.covers(records[0].watermark):
             return records
@@ -131,9 +146,11 @@ class _Run:
     This is the one place where the speed of replaying the log is decided: most records are events.
     """
 
-    def __init__(self, entries: dict[str, UserEntry], catalogue: Catalogue) -> None:
+    def __init__(self, entries: dict[str, UserEntry], catalogue: Catalogue, expiry: Expiry) -> None:
         self.rows: list[int] = []
         self.times_ms: list[int] = []
+        self._expiry = expiry
+        self._border_ms = max(expiry.events_before_ms, expiry.impressions_before_ms)
         self._entries = entries
         self._catalogue = catalogue
 
@@ -150,7 +167,7 @@ class _Run:
                 self._apply_event(fact, offset)
             elif isinstance(fact, Item | ItemDeletion):
                 self._apply_item(fact, Place(str(record.watermark), partition, offset, record.recorded_ms))
-            elif isinstance(fact, ServedSlate) and fact.user_id:
+            elif isinstance(fact, ServedSlate) and fact.user_id and not self._expiry.drops(fact):
                 self._entries[fact.user_id].serve(fact, offset)
             elif isinstance(fact, User):
                 self._entries[fact.user_id].profile = fact
@@ -159,17 +176,19 @@ class _Run:
         entry = self._entries.get(event.user_id)
         if entry is None:  # of an anonymous session: no log should hold these
             return
-        kind, item_id, counts = event.event_type, event.item_id, entry.counts
+        kind, item_id, counts, time_ms = event.event_type, event.item_id, entry.counts, event.event_time_ms
+        if time_ms < self._border_ms and self._expiry.drops(event):  # it came too late
+            return
         counts[kind] = counts.get(kind, 0) + 1
         if kind in CONSUMING_CODES and item_id:
-            item, time_ms, value = self._catalogue.touch(item_id), event.event_time_ms, event.value
+            item, value = self._catalogue.touch(item_id), event.value
             self.rows.append(item.row)
             self.times_ms.append(time_ms)
             entry.remember((time_ms, offset, item.item_id, kind, NO_VALUE if value is None else value, event.event_id))
         elif kind == EventType.HIDE and item_id:
             entry.hidden.add(item_id)
         elif kind == EventType.FOLLOW and (event.target_id or item_id):
-            entry.follow(event.target_id or item_id, event.event_time_ms, offset)
+            entry.follow(event.target_id or item_id, time_ms, offset)
 
     def _apply_item(self, fact: Item | ItemDeletion, place: Place) -> None:
         if isinstance(fact, Item):
@@ -199,11 +218,11 @@ def _subjects(records: Sequence[LogRecord]) -> dict[str, str]:
 
 
 def without_erasures(records: Sequence[LogRecord]) -> list[Sequence[LogRecord]]:
-    """Cut a batch into runs: an erasure stands alone, everything between two of them together."""
+    """Cut a batch into runs: an erasure or an expiry stands alone, everything between two of them together."""
     runs: list[Sequence[LogRecord]] = []
     start = 0
     for row, record in enumerate(records):
-        if isinstance(record.fact, Erasure):
+        if isinstance(record.fact, Erasure | Expiry):
             runs += [records[start:row], [record]]
             start = row + 1
     return [run for run in [*runs, records[start:]] if run]

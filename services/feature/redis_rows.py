@@ -5,7 +5,7 @@ log position change in one transaction. A cluster is used by several services, e
 
 | key | type | holds |
 |---|---|---|
-| `{ns}:state` | hash | version, generation, commit, position, page_token_key, scrub |
+| `{ns}:state` | hash | version, generation, commit, position, expiry, page_token_key, scrub |
 | `{ns}:users` | hash | user id → pseudonym |
 | `{ns}:subjects` | hash | pseudonym → user id |
 | `{ns}:facts` | hash | user id → a line of JSON, then the profile |

@@ -19,8 +19,9 @@ from services.feature.redis_connection import REDIS_ERRORS, Client, RedisPlace, 
 from services.feature.redis_files import rewrite_files
 from services.feature.redis_rows import Commands, Keys
 from services.feature.redis_tenure import Tenure
-from services.feature.rows import windows_from_bytes
+from services.feature.rows import expiry_from_text, expiry_to_text, windows_from_bytes
 from services.feature.store import Changes, StoredCounts, StoredEvent, StoredItem, StoreMovedError, UserHistory
+from shared.domain.expiry import Expiry
 from shared.domain.history import HISTORY_LIMIT
 from shared.domain.watermark import Watermark
 from shared.kernel.config import ConfigError
@@ -87,6 +88,11 @@ class RedisFeatureStore:
         """The position of the last commit."""
         (found,) = await self._read(lambda ask: ask.hget(self.keys.state, "position"))
         return Watermark.parse((found or b"").decode())
+
+    async def expiry(self) -> Expiry:
+        """What retention had taken out at the last commit."""
+        (found,) = await self._read(lambda ask: ask.hget(self.keys.state, "expiry"))
+        return expiry_from_text(found or b"")
 
     async def commit(self, changes: Changes) -> None:
         """Write rows and position in one transaction."""
@@ -206,8 +212,9 @@ class RedisFeatureStore:
                 commands.multi()
                 rows.write(commands, keys, changes, subjects)
                 scrub = {"scrub": number} if changes.erased_user_ids else {}
+                expiry = {"expiry": expiry_to_text(changes.expiry)} if changes.expiry else {}
                 position = {"position": str(changes.position), "commit": number}
-                commands.hset(keys.state, mapping=position | scrub)
+                commands.hset(keys.state, mapping=position | scrub | expiry)
                 commands.execute()
         self._tenure.settle(number)
 
@@ -255,7 +262,7 @@ class RedisFeatureStore:
         with self._owned() as (commands, _):
             commands.multi()
             commands.unlink(*keys.tables)
-            fresh = {"version": rows.VERSION, "position": b"", "page_token_key": secrets.token_bytes(32)}
+            fresh = {"version": rows.VERSION, "position": b"", "expiry": b"", "page_token_key": secrets.token_bytes(32)}
             commands.hset(keys.state, mapping={**fresh, "commit": number, "scrub": number if ids else b""})
             commands.execute()
         self._tenure.settle(number)

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Iterable, Sequence
 
 from services.feature.store import StoredEvent, StoredSlate, StoredUser
+from shared.domain.expiry import Expiry
 from shared.domain.items import Item, User
 from shared.wire.log import fact_from_bytes, fact_to_bytes
 
@@ -85,3 +86,13 @@ def windows_from_bytes(data: bytes) -> tuple[bytes, ...]:
         start = begin + _LENGTH.unpack_from(data, start)[0]
         windows.append(data[begin:start])
     return tuple(windows)
+
+
+def expiry_to_text(expiry: Expiry) -> str:
+    """Borders as they are stored."""
+    return " ".join(map(str, (expiry.events_before_ms, expiry.impressions_before_ms, expiry.slates_before_ms)))
+
+
+def expiry_from_text(text: str | bytes) -> Expiry:
+    """Stored borders; empty: nothing has fallen out."""
+    return Expiry(*map(int, text.split()))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from services.feature import sqlite_schema as schema
-from services.feature.rows import windows_from_bytes, windows_to_bytes
+from services.feature.rows import expiry_from_text, expiry_to_text, windows_from_bytes, windows_to_bytes
 from services.feature.sqlite_file import (
     connect,
     locked,
@@ -28,6 +28,7 @@ from services.feature.sqlite_file import (
     transaction,
 )
 from services.feature.store import Changes, StoredCounts, StoredEvent, StoredItem, UserHistory
+from shared.domain.expiry import Expiry
 from shared.domain.history import HISTORY_LIMIT
 from shared.domain.watermark import Watermark
 
@@ -74,6 +75,11 @@ class SqliteFeatureStore:
     async def position(self) -> Watermark:
         """The position of the last commit."""
         return Watermark.parse((await self._reader.run(lambda db: meta(db, "position"))).decode())
+
+    async def expiry(self) -> Expiry:
+        """What retention had taken out at the last commit."""
+        rows = await self._reader.rows("SELECT value FROM meta WHERE name = 'expiry'")
+        return expiry_from_text(rows[0][0]) if rows else Expiry()
 
     async def commit(self, changes: Changes) -> None:
         """Write rows and position in one transaction."""
@@ -164,6 +170,9 @@ def _commit(db: sqlite3.Connection, changes: Changes) -> None:
         )
         counts = [(each.item_id, windows_to_bytes(each.windows)) for each in changes.counts]
         db.executemany("INSERT OR REPLACE INTO counts VALUES (?, ?)", counts)
+        if changes.expiry:
+            text = expiry_to_text(changes.expiry).encode()
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('expiry', ?)", (text,))
         set_meta(db, "position", str(changes.position).encode())
 
 

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from shared.domain.expiry import Expiry
 from shared.domain.items import Item, User
 from shared.domain.user_state import ItemStatus
 from shared.domain.watermark import Watermark
@@ -114,7 +115,11 @@ class UserChange:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """The difference between two positions of the log. `erased_user_ids` and `dropped_item_ids` are removed first."""
+    """The difference between two positions of the log. `erased_user_ids` and `dropped_item_ids` are removed first.
+
+    Attributes:
+        expiry: what retention has taken out up to here; None: as before.
+    """
 
     position: Watermark
     users: Sequence[UserChange] = ()
@@ -122,6 +127,7 @@ class Changes:
     counts: Sequence[StoredCounts] = ()
     erased_user_ids: Sequence[str] = ()
     dropped_item_ids: Sequence[str] = ()
+    expiry: Expiry | None = None
 
 
 class StoreMovedError(ServiceError):
@@ -145,6 +151,9 @@ class FeatureStore(Protocol):
 
     async def position(self) -> Watermark:
         """The position of the last commit; the beginning for a new store."""
+
+    async def expiry(self) -> Expiry:
+        """What retention had taken out of the state at the last commit."""
 
     async def commit(self, changes: Changes) -> None:
         """Write rows and position together; when it raises, neither is written. The same changes again do no harm."""

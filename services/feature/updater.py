@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import structlog
 
 from services.feature import telemetry
+from services.feature.expiring import expire
 from services.feature.online_quality import OnlineQuality
 from services.feature.projection import Projection, without_erasures
 from services.feature.writer import Writer
 from shared.domain.event_log import Erasure, LogBatch, LogRecord
+from shared.domain.expiry import Expiry
 from shared.domain.services import Feedback
 from shared.kernel.background import Backoff
 from shared.kernel.clock import Clock
@@ -102,10 +104,12 @@ class Updater:
         self._measure(batch.records)
 
     async def _apply(self, run: Sequence[LogRecord]) -> None:
-        tombstone = run[0]
-        if isinstance(tombstone.fact, Erasure) and await self.projection.users.knows(tombstone.subject):
+        first = run[0]
+        if isinstance(first.fact, Expiry):
+            await expire(self.writer, first, first.fact, self.clock())
+        elif isinstance(first.fact, Erasure) and await self.projection.users.knows(first.subject):
             await self.writer.flush()
-            await self.projection.erase(tombstone, self.clock())
+            await self.projection.erase(first, self.clock())
             await self.writer.flush()
         else:
             await self.projection.apply(run, self.clock())

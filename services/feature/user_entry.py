@@ -7,13 +7,17 @@ What is kept does not depend on the order in which facts arrive: the history is 
 from __future__ import annotations
 
 from bisect import insort
+from collections import Counter
 from collections.abc import Sequence
 
 from services.feature.store import StoredEvent, StoredSlate, StoredUser, UserHistory
+from shared.domain.events import CONSUMING, EventType
+from shared.domain.expiry import Expiry
 from shared.domain.history import HISTORY_LIMIT
 from shared.domain.items import User
 from shared.domain.slates import ServedSlate
 
+CONSUMING_CODES = frozenset(int(kind) for kind in CONSUMING)
 FOLLOWED_LIMIT = 1000
 """Follows that are kept of a user, latest ones."""
 SLATE_LIMIT = 50
@@ -70,6 +74,11 @@ class UserEntry:
         """Whether memory holds more than the store: the entry may not leave memory."""
         return self.version != self.stored_version
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is known of the user."""
+        return not (self.history or self.counts or self.hidden or self.followed or self.slates or self.profile)
+
     def stored(self) -> StoredUser:
         """What is to be kept, apart from the events."""
         return StoredUser(
@@ -81,6 +90,16 @@ class UserEntry:
             slates=tuple(self.slates),
             profile=self.profile,
         )
+
+    def expire(self, expiry: Expiry) -> None:
+        """Drop what has fallen out; of its kinds nothing more is counted than what is left."""
+        if before_ms := expiry.events_before_ms:
+            self.history = [event for event in self.history if event[0] >= before_ms]
+            self.counts = {kind: count for kind, count in self.counts.items() if kind not in CONSUMING_CODES}
+            self.counts.update(Counter(event[3] for event in self.history))
+        if expiry.impressions_before_ms:
+            self.counts.pop(int(EventType.IMPRESSION), None)
+        self.slates = [slate for slate in self.slates if slate.served_ms >= expiry.slates_before_ms]
 
     def remember(self, event: StoredEvent) -> None:
         """Put an event about an item at its place in the history."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from services.feature.store import FeatureStore, StoredEvent
 from services.feature.user_entry import UserEntry
@@ -77,6 +77,14 @@ class Users:
             self._erased.add(user_id)
             self.count -= 1
             return user_id, events
+
+    async def forget(self, user_ids: Sequence[str]) -> None:
+        """Forget users of whom nothing is left; the store follows."""
+        async with self._loading:
+            for user_id in user_ids:
+                self._remove(user_id)
+                self._erased.add(user_id)
+            self.count -= len(user_ids)
 
     def erased(self, user_ids: Iterable[str]) -> None:
         """The store has erased them too."""

@@ -88,6 +88,17 @@ class Writer:
             if pending := self._take():
                 await self._insist(pending)
 
+    async def put(self, pending: Pending) -> None:
+        """Store changes that were made of what the store holds; everything applied must be stored.
+
+        Raises:
+            StoreMovedError: the store never takes them.
+        """
+        async with self._writing:
+            if pending.changes.erased_user_ids:
+                self._in_hand = pending
+                await self._insist(pending)
+
     async def close(self) -> None:
         """Store what waits, unless the store refuses: that is read from the log again at the next start."""
         async with self._writing:

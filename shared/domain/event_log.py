@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shared.domain.events import Event
+from shared.domain.expiry import Expiry
 from shared.domain.items import Item, User
 from shared.domain.slates import ServedSlate
 from shared.domain.watermark import Watermark
@@ -26,7 +27,7 @@ class Erasure:
     requested_ms: int
 
 
-Fact = Event | ServedSlate | Item | ItemDeletion | User | Erasure
+Fact = Event | ServedSlate | Item | ItemDeletion | User | Erasure | Expiry
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class ErasureReceipt:
 class EventLog(Protocol):
     """An append-only log with one key a user under which the user's payloads are stored.
 
+    Records past retention are gone: their offsets are passed over, and an `Expiry` in the log says what that was.
     Every method that writes returns after the write is durable. Errors: `ServiceError` with STORAGE_FULL (nothing was
     kept, reads go on) or STORAGE_UNAVAILABLE.
     """

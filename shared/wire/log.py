@@ -9,6 +9,7 @@ from winnow.v1 import log_pb2
 
 from shared.domain.event_log import Erasure, Fact, ItemDeletion, LogRecord
 from shared.domain.events import Event
+from shared.domain.expiry import Expiry
 from shared.domain.items import Item, User
 from shared.domain.slates import ServedSlate
 from shared.domain.watermark import Watermark
@@ -31,8 +32,8 @@ def fact_to_proto(fact: Fact) -> log_pb2.LogRecord:
             return log_pb2.LogRecord(deleted_item_id=fact.item_id)
         case User():
             return log_pb2.LogRecord(user=user_to_proto(fact))
-        case Erasure():
-            return log_pb2.LogRecord(erasure=log_pb2.Erasure(requested_time=time_to_proto(fact.requested_ms)))
+        case Erasure() | Expiry():
+            return _marker_record(fact)
         case _:
             assert_never(fact)
 
@@ -81,6 +82,25 @@ def _event_record(event: Event) -> log_pb2.LogRecord:
     return message
 
 
+def _marker_record(fact: Erasure | Expiry) -> log_pb2.LogRecord:
+    if isinstance(fact, Erasure):
+        return log_pb2.LogRecord(erasure=log_pb2.Erasure(requested_time=time_to_proto(fact.requested_ms)))
+    expiry = log_pb2.Expiry(
+        events_before_time=time_to_proto(fact.events_before_ms),
+        impressions_before_time=time_to_proto(fact.impressions_before_ms),
+        slates_before_time=time_to_proto(fact.slates_before_ms),
+    )
+    return log_pb2.LogRecord(expiry=expiry)
+
+
+def _expiry_from_proto(message: log_pb2.Expiry) -> Expiry:
+    return Expiry(
+        time_from_proto(message.events_before_time),
+        time_from_proto(message.impressions_before_time),
+        time_from_proto(message.slates_before_time),
+    )
+
+
 _READERS: dict[str, Callable[[log_pb2.LogRecord], Fact]] = {
     "event": lambda message: event_from_proto(message.event),
     "slate": lambda message: slate_from_proto(message.slate),
@@ -88,4 +108,5 @@ _READERS: dict[str, Callable[[log_pb2.LogRecord], Fact]] = {
     "deleted_item_id": lambda message: ItemDeletion(message.deleted_item_id),
     "user": lambda message: user_from_proto(message.user),
     "erasure": lambda message: Erasure(time_from_proto(message.erasure.requested_time)),
+    "expiry": lambda message: _expiry_from_proto(message.expiry),
 }

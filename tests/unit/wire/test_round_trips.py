@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from winnow.v1 import candidate_pb2
 
 from shared.domain.event_log import Erasure, Fact, ItemDeletion, LogRecord
+from shared.domain.expiry import Expiry
 from shared.domain.history import History
 from shared.domain.items import Item
 from shared.domain.ranking import Candidates, RankingRequest, RankingResult, ScoreParts
@@ -73,6 +74,7 @@ FACTS = st.one_of(
     some.users(),
     st.builds(ItemDeletion, some.ids),
     st.builds(Erasure, some.times_ms),
+    st.builds(Expiry, some.times_ms, some.times_ms, some.times_ms),
 )
 
 

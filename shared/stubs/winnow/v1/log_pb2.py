@@ -29,7 +29,7 @@ from winnow.v1 import item_pb2 as winnow_dot_v1_dot_item__pb2
 from winnow.v1 import slate_pb2 as winnow_dot_v1_dot_slate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13winnow/v1/log.proto\x12\twinnow.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15winnow/v1/event.proto\x1a\x14winnow/v1/item.proto\x1a\x15winnow/v1/slate.proto\"\xba\x02\n\tLogRecord\x12\x11\n\twatermark\x18\x01 \x01(\t\x12\x31\n\rrecorded_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12!\n\x05\x65vent\x18\x04 \x01(\x0b\x32\x10.winnow.v1.EventH\x00\x12\'\n\x05slate\x18\x05 \x01(\x0b\x32\x16.winnow.v1.ServedSlateH\x00\x12\x1f\n\x04item\x18\x06 \x01(\x0b\x32\x0f.winnow.v1.ItemH\x00\x12\x19\n\x0f\x64\x65leted_item_id\x18\x07 \x01(\tH\x00\x12\x1f\n\x04user\x18\x08 \x01(\x0b\x32\x0f.winnow.v1.UserH\x00\x12%\n\x07\x65rasure\x18\t \x01(\x0b\x32\x12.winnow.v1.ErasureH\x00\x42\x06\n\x04\x66\x61\x63t\"=\n\x07\x45rasure\x12\x32\n\x0erequested_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8b\x01\n\tLogReplay\x12\x14\n\x0c\x64one_records\x18\x01 \x01(\x03\x12\x15\n\rtotal_records\x18\x02 \x01(\x03\x12\x1a\n\x12records_per_second\x18\x03 \x01(\x01\x12\x35\n\x12remaining_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Durationb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13winnow/v1/log.proto\x12\twinnow.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15winnow/v1/event.proto\x1a\x14winnow/v1/item.proto\x1a\x15winnow/v1/slate.proto\"\xdf\x02\n\tLogRecord\x12\x11\n\twatermark\x18\x01 \x01(\t\x12\x31\n\rrecorded_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12!\n\x05\x65vent\x18\x04 \x01(\x0b\x32\x10.winnow.v1.EventH\x00\x12\'\n\x05slate\x18\x05 \x01(\x0b\x32\x16.winnow.v1.ServedSlateH\x00\x12\x1f\n\x04item\x18\x06 \x01(\x0b\x32\x0f.winnow.v1.ItemH\x00\x12\x19\n\x0f\x64\x65leted_item_id\x18\x07 \x01(\tH\x00\x12\x1f\n\x04user\x18\x08 \x01(\x0b\x32\x0f.winnow.v1.UserH\x00\x12%\n\x07\x65rasure\x18\t \x01(\x0b\x32\x12.winnow.v1.ErasureH\x00\x12#\n\x06\x65xpiry\x18\n \x01(\x0b\x32\x11.winnow.v1.ExpiryH\x00\x42\x06\n\x04\x66\x61\x63t\"=\n\x07\x45rasure\x12\x32\n\x0erequested_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8b\x01\n\tLogReplay\x12\x14\n\x0c\x64one_records\x18\x01 \x01(\x03\x12\x15\n\rtotal_records\x18\x02 \x01(\x03\x12\x1a\n\x12records_per_second\x18\x03 \x01(\x01\x12\x35\n\x12remaining_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xb5\x01\n\x06\x45xpiry\x12\x36\n\x12\x65vents_before_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12;\n\x17impressions_before_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x12slates_before_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,9 +37,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'winnow.v1.log_pb2', _global
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LOGRECORD']._serialized_start=168
-  _globals['_LOGRECORD']._serialized_end=482
-  _globals['_ERASURE']._serialized_start=484
-  _globals['_ERASURE']._serialized_end=545
-  _globals['_LOGREPLAY']._serialized_start=548
-  _globals['_LOGREPLAY']._serialized_end=687
+  _globals['_LOGRECORD']._serialized_end=519
+  _globals['_ERASURE']._serialized_start=521
+  _globals['_ERASURE']._serialized_end=582
+  _globals['_LOGREPLAY']._serialized_start=585
+  _globals['_LOGREPLAY']._serialized_end=724
+  _globals['_EXPIRY']._serialized_start=727
+  _globals['_EXPIRY']._serialized_end=908
 # @@protoc_insertion_point(module_scope)

@@ -36,6 +36,7 @@ class LogRecord(_message.Message):
     DELETED_ITEM_ID_FIELD_NUMBER: _builtins.int
     USER_FIELD_NUMBER: _builtins.int
     ERASURE_FIELD_NUMBER: _builtins.int
+    EXPIRY_FIELD_NUMBER: _builtins.int
     watermark: _builtins.str
     """Position of this record: pass it to `TailEvents` to continue behind it. Opaque."""
     subject: _builtins.str
@@ -66,6 +67,10 @@ class LogRecord(_message.Message):
     def erasure(self) -> Global___Erasure:
         """The subject was erased: everything about it must go."""
 
+    @_builtins.property
+    def expiry(self) -> Global___Expiry:
+        """Facts before a border have fallen out of the log: whoever keeps state of them drops it."""
+
     def __init__(
         self,
         *,
@@ -78,12 +83,13 @@ class LogRecord(_message.Message):
         deleted_item_id: _builtins.str = ...,
         user: _item_pb2.User | None = ...,
         erasure: Global___Erasure | None = ...,
+        expiry: Global___Expiry | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["deleted_item_id", b"deleted_item_id", "erasure", b"erasure", "event", b"event", "fact", b"fact", "item", b"item", "recorded_time", b"recorded_time", "slate", b"slate", "user", b"user"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deleted_item_id", b"deleted_item_id", "erasure", b"erasure", "event", b"event", "expiry", b"expiry", "fact", b"fact", "item", b"item", "recorded_time", b"recorded_time", "slate", b"slate", "user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted_item_id", b"deleted_item_id", "erasure", b"erasure", "event", b"event", "fact", b"fact", "item", b"item", "recorded_time", b"recorded_time", "slate", b"slate", "subject", b"subject", "user", b"user", "watermark", b"watermark"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted_item_id", b"deleted_item_id", "erasure", b"erasure", "event", b"event", "expiry", b"expiry", "fact", b"fact", "item", b"item", "recorded_time", b"recorded_time", "slate", b"slate", "subject", b"subject", "user", b"user", "watermark", b"watermark"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_fact: _TypeAlias = _typing.Literal["event", "slate", "item", "deleted_item_id", "user", "erasure"]  # noqa: Y015
+    _WhichOneofReturnType_fact: _TypeAlias = _typing.Literal["event", "slate", "item", "deleted_item_id", "user", "erasure", "expiry"]  # noqa: Y015
     _WhichOneofArgType_fact: _TypeAlias = _typing.Literal["fact", b"fact"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_fact) -> _WhichOneofReturnType_fact | None: ...
 
@@ -148,3 +154,43 @@ class LogReplay(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LogReplay: _TypeAlias = LogReplay  # noqa: Y015
+
+@_typing.final
+class Expiry(_message.Message):
+    """Expiry says what retention has taken out, by the facts' own times. Only the last one of a log counts: borders never
+    move back. Hides, follows, profiles, items and tombstones never fall out.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_BEFORE_TIME_FIELD_NUMBER: _builtins.int
+    IMPRESSIONS_BEFORE_TIME_FIELD_NUMBER: _builtins.int
+    SLATES_BEFORE_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def events_before_time(self) -> _timestamp_pb2.Timestamp:
+        """Events of the kinds that make up a history (all but impressions, hides and follows) with an earlier event time are
+        gone. Unset: none is.
+        """
+
+    @_builtins.property
+    def impressions_before_time(self) -> _timestamp_pb2.Timestamp:
+        """Impressions with an earlier event time are gone. Unset: none is."""
+
+    @_builtins.property
+    def slates_before_time(self) -> _timestamp_pb2.Timestamp:
+        """Slates that were served earlier are gone. Unset: none is."""
+
+    def __init__(
+        self,
+        *,
+        events_before_time: _timestamp_pb2.Timestamp | None = ...,
+        impressions_before_time: _timestamp_pb2.Timestamp | None = ...,
+        slates_before_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["events_before_time", b"events_before_time", "impressions_before_time", b"impressions_before_time", "slates_before_time", b"slates_before_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events_before_time", b"events_before_time", "impressions_before_time", b"impressions_before_time", "slates_before_time", b"slates_before_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Expiry: _TypeAlias = Expiry  # noqa: Y015
