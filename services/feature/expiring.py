@@ -1,9 +1,8 @@
 """Retention in the projection: what an `Expiry` of the log names falls out of every user and of the catalogue.
 
-Of whom nothing is left, nothing is known any more. Users are done page by page, each with what they
-counted, and only then the position moves: a
-service that is killed on the way does it again, which changes nothing for those that are done. Users are rewritten
-whole, so that the store keeps no part of a row.
+Of whom nothing is left, nothing is known any more. Users are done page by page, each with what they counted, and only
+then the position moves: a service that is killed on the way does it again, which changes nothing for those that are
+done. Users are rewritten whole, so that the store keeps no part of a row.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class StoredUser:
 
     Attributes:
         subject: the log's pseudonym of the user; a tombstone names nothing else.
-        event_counts: events since the beginning by `EventType` code.
+        event_counts: events by `EventType` code, see `UserState`.
         followed: id → (time, offset) of its latest follow.
         slates: the latest served ones, oldest first.
     """

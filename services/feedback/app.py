@@ -17,12 +17,16 @@ from services.feedback.intake import LogIntake
 from services.feedback.log_opening import open_log
 from services.feedback.port import LogFeedback
 from services.feedback.privacy_servicer import PrivacyServicer
+from services.feedback.retention import Retention
 from services.feedback.servicer import FeedbackServicer
 from services.feedback.settings import FeedbackSettings
+from services.feedback.sqlite_log import SqliteEventLog
 from services.feedback.trained_bundles import RegistryBundles
+from services.feedback.validation import TimeRules
 from shared.domain.event_log import EventLog
 from shared.domain.intake import Intake
 from shared.domain.services import Feedback
+from shared.kernel.background import Supervised
 from shared.kernel.clock import Clock
 from shared.kernel.readiness import Readiness
 from shared.kernel.server import Hosted
@@ -61,10 +65,14 @@ async def open_feedback(settings: FeedbackSettings, clock: Clock) -> AsyncIterat
     async with open_log(settings, clock) as log:
         beside = str(settings.data_dir.absolute() / "registry")
         bundles = RegistryBundles(settings.registry_url or beside, may_be_missing=not settings.registry_url)
-        intake = LogIntake(log, clock, settings.future_skew_ms, bundles)
+        rules = TimeRules(settings.future_skew_ms, settings.retention)
+        intake = LogIntake(log, clock, rules, bundles)
         feedback, readiness = LogFeedback(log), Readiness()
         readiness.set(True)
-        yield FeedbackApp(_hosted(intake, feedback, readiness), feedback, intake, log)
+        async with Supervised() as tasks:
+            if settings.retention.any and isinstance(log, SqliteEventLog):
+                tasks.start("retention", Retention(log, settings.retention, clock, settings.future_skew_ms).run)
+            yield FeedbackApp(_hosted(intake, feedback, readiness), feedback, intake, log)
 
 
 def _hosted(intake: LogIntake, feedback: Feedback, readiness: Readiness) -> Hosted:

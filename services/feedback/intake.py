@@ -10,7 +10,7 @@ from typing import Final
 from services.feedback.pipelining import BATCHES_IN_FLIGHT, in_order
 from services.feedback.telemetry import REFUSED
 from services.feedback.trained_bundles import NoBundles, TrainedBundles
-from services.feedback.validation import event_violations, item_violations
+from services.feedback.validation import TimeRules, event_violations, item_violations
 from shared.domain.event_log import ErasureReceipt, EventLog, Fact, ItemDeletion
 from shared.domain.events import Event
 from shared.domain.intake import ErasedStore, Recorded, UserErasure, UserExport
@@ -37,15 +37,15 @@ class LogIntake:
     Args:
         log: where it goes.
         clock: the time of receipt.
-        future_skew_ms: how far in the future an event may lie.
+        rules: about the times of events.
         bundles: what was trained on the log.
     """
 
-    def __init__(self, log: EventLog, clock: Clock, future_skew_ms: int, bundles: TrainedBundles | None = None) -> None:
+    def __init__(self, log: EventLog, clock: Clock, rules: TimeRules, bundles: TrainedBundles | None = None) -> None:
         self._bundles = bundles or NoBundles()
         self._log = log
         self._clock = clock
-        self._future_skew_ms = future_skew_ms
+        self._rules = rules
 
     async def record_events(self, events: Sequence[Event]) -> Recorded:
         """Append events that come from this process: the rules of the contract are run too."""
@@ -64,12 +64,12 @@ class LogIntake:
     async def record_checked_events(self, events: Sequence[Event], broken: Broken) -> Recorded:
         """Append events whose single fields were checked: `broken` says what was found."""
         now_ms = self._clock()
-        latest_ms = now_ms + self._future_skew_ms
+        bounds = self._rules.at(now_ms)
         refused = dict(broken)
         timed: list[Fact] = []
         for row, event in enumerate(events):
             dated = event if event.event_time_ms else replace(event, event_time_ms=now_ms)
-            if found := event_violations(dated, latest_ms, f"events[{row}]"):
+            if found := event_violations(dated, bounds, f"events[{row}]"):
                 refused[row] = refused.get(row, ()) + found
             timed.append(dated)
         return await self._append(timed, refused)

@@ -27,6 +27,11 @@ def open_log(settings: FeedbackSettings, clock: Clock) -> AbstractAsyncContextMa
     options = LogOptions(settings.group_bytes, settings.waiting_bytes, settings.ids_in_memory)
     if settings.log == "sqlite":
         return open_sqlite_log(folder, clock, options)
+    if settings.retention.any:
+        raise ConfigError(
+            "WINNOW_FEEDBACK_RETENTION_…_DAYS with WINNOW_FEEDBACK_LOG=kafka: a topic forgets whole ends of its "
+            "partitions only, and the catalogue stands in them too; leave the ages at 0, or keep the log in SQLite"
+        )
     try:
         from services.feedback.kafka_log import open_kafka_log  # noqa: PLC0415  # an optional extra
     except ImportError as error:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from services.feedback.retention import DAY_MS, RetentionAges
 from shared.kernel.hosting import ListeningSettings
 
 
@@ -30,6 +31,14 @@ class FeedbackSettings(ListeningSettings, prefix="FEEDBACK"):
     ids_in_memory: int = Field(
         131_072, ge=16, description="event ids, 100 bytes each, that wait in memory before they are written to the disk"
     )
+    retention_events_days: int = Field(
+        0, ge=0, le=36_500,
+        description="how long events other than impressions, hides and follows are kept; 0: for ever",
+    )  # fmt: skip
+    retention_impressions_days: int = Field(
+        0, ge=0, le=36_500, description="how long impressions are kept; 0: for ever"
+    )
+    retention_slates_days: int = Field(0, ge=0, le=36_500, description="how long served slates are kept; 0: for ever")
     registry_url: str = Field(
         "", description="folder or fsspec URL of bundles, for the receipts of erasures; empty: DATA_DIR/registry"
     )
@@ -52,3 +61,9 @@ class FeedbackSettings(ListeningSettings, prefix="FEEDBACK"):
     kafka_properties_path: Path | None = Field(
         None, description="file of more librdkafka properties, a `name=value` a line: security.protocol, sasl.password"
     )
+
+    @property
+    def retention(self) -> RetentionAges:
+        """The three ages."""
+        days = (self.retention_events_days, self.retention_impressions_days, self.retention_slates_days)
+        return RetentionAges(*(each * DAY_MS for each in days))

@@ -37,7 +37,7 @@ CREATE TABLE users (            -- present identities; no user id stands anywher
 CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 """
 LOG_TABLES: Final = """
-CREATE TABLE log (              -- one fact a row; never updated
+CREATE TABLE log (              -- one fact a row; never updated, and deleted by retention only
     log_offset INTEGER PRIMARY KEY,     -- from 1: equals the watermark behind the record
     recorded_ms INTEGER NOT NULL,
     key_row INTEGER NOT NULL,           -- 0: about nobody
@@ -112,6 +112,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute(f"PRAGMA query_only = {int(read_only)}")
     if not read_only:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a new file; one that has tables stays as it is
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA secure_delete = ON")

@@ -16,9 +16,11 @@ from services.feedback.seen_ids import SeenIds
 from services.feedback.sqlite_database import FILE, cannot_open, open_database, secret_of
 from services.feedback.sqlite_folder import locked_folder
 from services.feedback.sqlite_reader import SqliteReader
+from services.feedback.sqlite_retention import Sweep
 from services.feedback.sqlite_writer import SqliteWriter
 from services.feedback.storage_errors import log_closed
 from shared.domain.event_log import ErasureReceipt, Fact, LogBatch
+from shared.domain.expiry import Expiry
 from shared.domain.slates import ServedSlate
 from shared.domain.watermark import Watermark
 from shared.kernel.clock import Clock
@@ -106,6 +108,37 @@ class SqliteEventLog:
         began = Watermark.of(first) if first else None
         return ErasureReceipt(Watermark.of(erased.offset), records, erased.erased_ms, began)
 
+    async def expiry(self) -> Expiry:
+        """What retention has taken out, see `ForgettingLog`."""
+        return await self._commits.alone(self._writer.retention.expiry)
+
+    async def expire(self, expiry: Expiry) -> Watermark:
+        """Append an expiry in place of the last one.
+
+        Raises:
+            ServiceError: STORAGE_FULL, STORAGE_UNAVAILABLE, NOT_READY (closed).
+        """
+        head = await self._commits.alone(lambda: self._writer.expire(expiry))
+        self._publish(head)
+        return Watermark.of(head)
+
+    async def sweep(self, border: str, recorded_before_ms: int, limit: int) -> tuple[int, int]:
+        """Delete a few records that the last expiry names, see `ForgettingLog`; what nobody can read any more too.
+
+        Raises:
+            ServiceError: STORAGE_FULL, STORAGE_UNAVAILABLE, NOT_READY (closed).
+        """
+        retention = self._writer.retention
+        after, expiry = await self._commits.alone(lambda: (retention.swept(border), retention.expiry()))
+        rows = await self._reader.aged(after, recorded_before_ms, limit)
+        if rows:
+            gone = [row for row in rows if row.erased or expiry.drops(row.fact)]
+            slates = [_slate_hash(row.fact, self._hashes) for row in gone if isinstance(row.fact, ServedSlate)]
+            found = Sweep(border, rows[-1].offset, [row.offset for row in gone], slates)
+            await self._commits.alone(lambda: self._writer.forget(found))
+            return len(rows), len(gone)
+        return 0, 0
+
     async def close(self) -> None:
         """Finish what waits to be written, end every reader, close the files."""
         await self._commits.close()
@@ -126,6 +159,10 @@ class SqliteEventLog:
             message = f"the log never gave out the watermark {after}: it is of another log; begin without one"
             raise ServiceError(ErrorReason.WATERMARK_INVALID, message, metadata={"watermark": str(after)})
         return after.offset()
+
+
+def _slate_hash(slate: ServedSlate, hashes: KeyedHash) -> bytes:
+    return hashes.slate(slate.recommendation_id, slate.first_position)
 
 
 @asynccontextmanager

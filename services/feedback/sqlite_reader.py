@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from cryptography.exceptions import InvalidTag
 
@@ -23,6 +23,7 @@ from shared.wire.log import fact_from_bytes
 Row = tuple[int, int, int, bytes, str | None, bytes | None]
 Answer = TypeVar("Answer")
 
+LAST: Final = 2**63 - 1
 THREADS: Final = 2
 BATCH_BYTES: Final = 1 << 20
 """A batch ends behind the record that fills this: slates are large, and a batch is a message."""
@@ -36,6 +37,14 @@ USER_RANGE: Final = (
 )
 ONE_SLATE: Final = f"{COLUMNS} JOIN slates USING (log_offset) WHERE slate_hash = ?"
 HELD: Final = "SELECT count(*), min(log_offset) FROM log WHERE log_offset > ? AND log_offset <= ? AND key_row = ?"
+
+
+class AgedRow(NamedTuple):
+    """A row that retention looks at. `erased`: nobody can read it any more."""
+
+    offset: int
+    erased: bool
+    fact: Fact | None
 
 
 class SqliteReader:
@@ -72,6 +81,10 @@ class SqliteReader:
             total, first = total + count, first or offset
         return total, first
 
+    async def aged(self, after: int, recorded_before_ms: int, limit: int) -> list[AgedRow]:
+        """The next rows behind an offset, up to one recorded too late; fewer than `limit` when they are large."""
+        return await self._run(lambda db: self._aged(db.execute(RANGE, (after, LAST, limit)), recorded_before_ms))
+
     async def slate(self, slate_hash: bytes) -> Fact | None:
         """The fact of a slate's hash; None when it is not there or its user was erased."""
         records = await self._run(lambda db: self._decoded(db.execute(ONE_SLATE, (slate_hash,))))
@@ -103,6 +116,16 @@ class SqliteReader:
             if size >= BATCH_BYTES:
                 break
         return tuple(records)
+
+    def _aged(self, rows: Iterable[Row], recorded_before_ms: int) -> list[AgedRow]:
+        found: list[AgedRow] = []
+        size = 0
+        for offset, recorded_ms, form, payload, _, key in rows:
+            if recorded_ms >= recorded_before_ms or size >= BATCH_BYTES:
+                break
+            found.append(AgedRow(offset, key == ERASED_KEY and form != CLEAR, self._fact(offset, form, payload, key)))
+            size += len(payload)
+        return found
 
     def _fact(self, offset: int, form: int, payload: bytes, key: bytes | None) -> Fact | None:
         if form == CLEAR:

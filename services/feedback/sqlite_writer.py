@@ -15,9 +15,11 @@ from services.feedback.keys import Identity, UserKeys
 from services.feedback.record_codec import CLEAR, SEALED, Draft, draw_nonces, forget_ciphers, seal
 from services.feedback.seen_ids import SeenIds
 from services.feedback.sqlite_database import transaction, truncate_write_ahead
+from services.feedback.sqlite_retention import RetentionTable, Sweep
 from services.feedback.storage_errors import COMPONENT, storage_errors
 from services.feedback.telemetry import COMMIT_SECONDS, ERASURES, RECORDS, REPEATS
 from shared.domain.event_log import Erasure
+from shared.domain.expiry import Expiry
 from shared.domain.watermark import Watermark
 from shared.kernel.clock import Clock
 from shared.kernel.errors import ErrorReason, ServiceError
@@ -65,6 +67,7 @@ class SqliteWriter:
         self._seen = seen
         self._clock = clock
         self._keys = UserKeys(connection, hashes)
+        self.retention = RetentionTable(connection)
         self._old_key_in_write_ahead = False
         self.head: int = connection.execute("SELECT max(log_offset) FROM log").fetchone()[0] or 0
         self._catch_up()
@@ -125,6 +128,31 @@ class SqliteWriter:
             self._advance([tombstone])
             self._empty_write_ahead()
         return ErasedUser(identity.key_row, self.head, now_ms)
+
+    def expire(self, expiry: Expiry) -> int:
+        """Append an expiry in place of the last one; gives its offset.
+
+        Raises:
+            ServiceError: STORAGE_FULL, STORAGE_UNAVAILABLE.
+        """
+        row = (self.head + 1, self._clock(), 0, CLEAR, None, fact_to_bytes(expiry))
+        with storage_errors(self._folder):
+            with transaction(self._connection):
+                self._connection.execute(INSERT, row)
+                self.retention.replace(expiry, row[0])
+            self._advance([row])
+        return self.head
+
+    def forget(self, sweep: Sweep) -> None:
+        """Delete what a step of a sweep found.
+
+        Raises:
+            ServiceError: STORAGE_FULL, STORAGE_UNAVAILABLE.
+        """
+        with storage_errors(self._folder):
+            with transaction(self._connection):
+                self.retention.forget(sweep)
+            self.retention.give_back()
 
     def close(self) -> None:
         """Close the connection; nothing is waiting to be written."""

@@ -15,3 +15,4 @@ STORAGE_FAILURES: Final = counter(
     "feedback_storage_failures", "Reads and writes that the disk refused.", [Label.REASON]
 )
 ERASURES: Final = counter("feedback_erasures", "Users that were erased.")
+FORGOTTEN: Final = counter("feedback_forgotten", "Records that retention deleted.")

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from services.feedback.retention import RetentionAges
 from shared.domain.events import Event, EventType
+from shared.domain.expiry import Expiry
 from shared.domain.items import Item
 from shared.domain.slates import Rows, ServedSlate
 from shared.kernel.errors import FieldViolation
@@ -21,19 +24,45 @@ LATEST_MS: Final = 253_402_300_799_999
 """The years 1 and 9999: the range of `google.protobuf.Timestamp`."""
 NEEDS_VALUE: Final = {int(EventType.RATING): "the rating", int(EventType.DWELL): "the time spent, in seconds"}
 
+
+@dataclass(frozen=True, slots=True)
+class TimeRules:
+    """What is asked of an event's time, by the moment of its receipt.
+
+    Attributes:
+        future_skew_ms: how far in the future it may lie.
+        retention: what is older than its kind is kept is not taken.
+    """
+
+    future_skew_ms: int
+    retention: RetentionAges = RetentionAges()  # noqa: RUF009  # immutable
+
+    def at(self, now_ms: int) -> TimeBounds:
+        """The bounds of a moment."""
+        return TimeBounds(now_ms + self.future_skew_ms, self.retention.expiry(now_ms))
+
+
+@dataclass(frozen=True, slots=True)
+class TimeBounds:
+    """The latest permitted event time, and what is too old."""
+
+    latest_ms: int
+    expiry: Expiry = Expiry()  # noqa: RUF009  # immutable
+
+
 Rule = tuple[str, str]
 """A field and what is wrong with it."""
 
 
-def event_violations(event: Event, latest_ms: int, prefix: str = "") -> tuple[FieldViolation, ...]:
+def event_violations(event: Event, bounds: TimeBounds, prefix: str = "") -> tuple[FieldViolation, ...]:
     """Every broken rule of an event.
 
     Args:
         event: with the time of receipt where the client sent none.
-        latest_ms: the latest permitted event time.
+        bounds: of its time.
         prefix: path of the event in its request, e.g. `events[3]`.
     """
-    return _under(prefix, _event_rules(event, latest_ms))
+    return _under(prefix, _event_rules(event, bounds))
 
 
 def item_violations(item: Item, attribute_names: Iterable[str], prefix: str = "") -> tuple[FieldViolation, ...]:
@@ -51,7 +80,7 @@ def slate_violations(slate: ServedSlate, prefix: str = "") -> tuple[FieldViolati
     return _under(prefix, _slate_rules(slate))
 
 
-def _event_rules(event: Event, latest_ms: int) -> Iterator[Rule]:
+def _event_rules(event: Event, bounds: TimeBounds) -> Iterator[Rule]:
     kind = event.event_type
     if not event.user_id:
         yield "user_id", "is required: feedback is always a user's"
@@ -63,11 +92,13 @@ def _event_rules(event: Event, latest_ms: int) -> Iterator[Rule]:
         yield "target_id", "is required for follow: whom or what the user follows"
     if event.value is None and kind in NEEDS_VALUE:
         yield "value", f"is required for {EventType(kind).label}: {NEEDS_VALUE[kind]}"
-    if event.event_time_ms > latest_ms:
-        ahead_s = (event.event_time_ms - latest_ms + 999) // 1000
+    if event.event_time_ms > bounds.latest_ms:
+        ahead_s = (event.event_time_ms - bounds.latest_ms + 999) // 1000
         yield "event_time", f"is {ahead_s} s further in the future than is permitted: set the sender's clock"
     if event.event_time_ms < EARLIEST_MS:
         yield "event_time", "lies before the year 1"
+    elif bounds.expiry.drops(event):
+        yield "event_time", "is longer ago than events of this kind are kept: see WINNOW_FEEDBACK_RETENTION_…_DAYS"
 
 
 def _item_rules(item: Item, attribute_names: Iterable[str]) -> Iterator[Rule]:

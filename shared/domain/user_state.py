@@ -19,7 +19,8 @@ class UserState:
         consumed_item_ids: every item consumed within the kept history.
         hidden_item_ids: never recommended again.
         served_item_ids: items of the latest slates, latest first, each once.
-        event_counts: events since the beginning by `EventType` code.
+        event_counts: events since the beginning by `EventType` code; of kinds that retention takes out: those in the
+            history when it last did, and all since.
         category_affinities: decayed share of the user's consuming events by category, 0 to 1.
         watermark: log position that the state includes.
         stale: the asked position was not reached in time.

@@ -26,6 +26,7 @@ from services.feature.store import (
     StoredUser,
     UserChange,
 )
+from shared.domain.expiry import Expiry
 from shared.domain.history import HISTORY_LIMIT
 from shared.domain.items import ContentVector, Item, User
 from shared.domain.user_state import ItemStatus
@@ -284,3 +285,28 @@ async def test_after_a_scrub_none_is_needed(store: FeatureStore) -> None:
 
     assert not await store.needs_scrub()
     assert await store.position() == Watermark.of(2)
+
+
+async def test_what_has_fallen_out_is_kept_until_the_store_is_cleared(store: FeatureStore) -> None:
+    expiry = Expiry(events_before_ms=1_000, slates_before_ms=2_000)
+    before = await store.expiry()
+    await store.commit(at(1, expiry=expiry))
+    await store.commit(at(2))
+    kept = await store.expiry()
+
+    await store.clear()
+
+    assert (before, kept, await store.expiry()) == (Expiry(), expiry, Expiry())
+
+
+async def test_a_user_who_is_erased_and_written_in_one_commit_has_the_events_of_that_commit_only(
+    store: FeatureStore,
+) -> None:
+    await store.commit(at(1, users=[UserChange(user("anna"), events(20)), UserChange(user("ben"), events(3))]))
+
+    rewritten = UserChange(user("anna"), events(5, start=15))
+    await store.commit(at(1, users=[rewritten], erased_user_ids=("anna",)))
+
+    assert await store.events_of("anna") == events(5, start=15)
+    assert [found.user.user_id for found in await store.users(["anna", "ben"])] == ["anna", "ben"]
+    assert await store.user_id_of("subject-anna") == "anna"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.feedback.intake import LogIntake
+from services.feedback.validation import TimeRules
 from shared.domain.events import Event, EventType
 from shared.domain.items import Item, User
 from shared.domain.watermark import Watermark
@@ -22,7 +23,7 @@ def log() -> MemoryLog:
 
 @pytest.fixture
 def intake(log: MemoryLog) -> LogIntake:
-    return LogIntake(log, clock, SKEW_MS)
+    return LogIntake(log, clock, TimeRules(SKEW_MS))
 
 
 def facts(log: MemoryLog) -> list[object]:

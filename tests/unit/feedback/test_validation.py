@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from services.feedback.validation import (
     EARLIEST_MS,
     LATEST_MS,
+    TimeBounds,
     attribute_violations,
     event_violations,
     item_violations,
     slate_violations,
 )
 from shared.domain.events import Event, EventType
+from shared.domain.expiry import Expiry
 from shared.domain.items import Item
 from shared.domain.retrieval import SourceHits
 from shared.domain.slates import Evidence, Labels, ServedSlate
@@ -28,7 +30,7 @@ CLICK = Event("e-1", "ada", "item-1", EventType.CLICK, NOW_MS)
 
 
 def broken_fields(event: Event) -> list[str]:
-    return [violation.field for violation in event_violations(event, latest_ms=NOW_MS)]
+    return [violation.field for violation in event_violations(event, TimeBounds(NOW_MS))]
 
 
 def test_a_good_event_breaks_nothing() -> None:
@@ -70,7 +72,7 @@ def test_the_latest_permitted_time_is_permitted_and_the_next_millisecond_is_not(
 
 
 def test_a_time_in_the_future_is_told_with_its_distance() -> None:
-    (violation,) = event_violations(replace(CLICK, event_time_ms=NOW_MS + 90_001), latest_ms=NOW_MS)
+    (violation,) = event_violations(replace(CLICK, event_time_ms=NOW_MS + 90_001), TimeBounds(NOW_MS))
 
     assert "91 s" in violation.description
 
@@ -80,10 +82,24 @@ def test_the_past_is_accepted_down_to_the_year_one() -> None:
     assert broken_fields(replace(CLICK, event_time_ms=EARLIEST_MS - 1)) == ["event_time"]
 
 
+def test_what_is_older_than_its_kind_is_kept_is_refused_and_hides_and_follows_never_are() -> None:
+    bounds = TimeBounds(NOW_MS, Expiry(events_before_ms=NOW_MS - 10, impressions_before_ms=NOW_MS - 5))
+    kinds = (EventType.CLICK, EventType.IMPRESSION, EventType.HIDE)
+
+    refused = {
+        (kind, age)
+        for kind in kinds
+        for age in (0, 7, 11)
+        if event_violations(replace(CLICK, event_type=int(kind), event_time_ms=NOW_MS - age), bounds)
+    }
+
+    assert refused == {(EventType.CLICK, 11), (EventType.IMPRESSION, 7), (EventType.IMPRESSION, 11)}
+
+
 def test_all_violations_come_at_once_with_their_path() -> None:
     event = Event("e-1", "", "", EventType.RATING, NOW_MS + 1)
 
-    found = event_violations(event, latest_ms=NOW_MS, prefix="events[3]")
+    found = event_violations(event, TimeBounds(NOW_MS), prefix="events[3]")
 
     assert {violation.field for violation in found} == {
         "events[3].user_id",
@@ -96,7 +112,7 @@ def test_all_violations_come_at_once_with_their_path() -> None:
 
 @given(some.events(), st.integers(-(2**62), 2**62))
 def test_any_event_is_judged_without_an_accident(event: Event, latest_ms: int) -> None:
-    for violation in event_violations(event, latest_ms):
+    for violation in event_violations(event, TimeBounds(latest_ms)):
         assert violation.field in {"user_id", "item_id", "target_id", "value", "event_time"}
 
 

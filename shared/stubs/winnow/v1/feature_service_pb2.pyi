@@ -158,7 +158,9 @@ class UserState(_message.Message):
 
     @_builtins.property
     def event_counts(self) -> _containers.RepeatedCompositeFieldContainer[Global___EventCount]:
-        """Events by kind since the beginning."""
+        """Events by kind since the beginning. Of kinds that retention takes out: those in the history when it last took out
+        any, and all since; of impressions those since.
+        """
 
     @_builtins.property
     def category_affinities(self) -> _containers.RepeatedCompositeFieldContainer[Global___CategoryAffinity]:

@@ -68,7 +68,9 @@ class FeedbackServiceServicer:
 
     def RecordEvents(self, request, context):
         """RecordEvents appends a batch of events. Each gets a status of its own: a bad one does not stop the rest.
-        Idempotent by `event_id`, for ever. What got OK is durable when the answer comes.
+        Idempotent by `event_id`, for ever: also after retention has deleted the event, unless the service lost its set of
+        ids since, which it reads from the log again; an event that is older than its kind is kept is refused then anyway.
+        What got OK is durable when the answer comes.
         Errors: RESOURCE_EXHAUSTED/STORAGE_FULL, UNAVAILABLE/STORAGE_UNAVAILABLE; then nothing of the batch was kept.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -84,7 +86,8 @@ class FeedbackServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def TailEvents(self, request, context):
-        """TailEvents sends the log's records from a position on, and, when asked to follow, those to come.
+        """TailEvents sends the log's records from a position on, and, when asked to follow, those to come. A position stays
+        valid for ever: records that retention has deleted since are passed over, and `Expiry` says which kinds these were.
         Errors: INVALID_ARGUMENT/WATERMARK_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

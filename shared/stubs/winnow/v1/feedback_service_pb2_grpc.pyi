@@ -35,7 +35,9 @@ class FeedbackServiceStub:
     def __new__(cls, channel: _aio.Channel) -> FeedbackServiceAsyncStub: ...
     RecordEvents: _grpc.UnaryUnaryMultiCallable[_feedback_service_pb2.RecordEventsRequest, _feedback_service_pb2.RecordEventsResponse]
     """RecordEvents appends a batch of events. Each gets a status of its own: a bad one does not stop the rest.
-    Idempotent by `event_id`, for ever. What got OK is durable when the answer comes.
+    Idempotent by `event_id`, for ever: also after retention has deleted the event, unless the service lost its set of
+    ids since, which it reads from the log again; an event that is older than its kind is kept is refused then anyway.
+    What got OK is durable when the answer comes.
     Errors: RESOURCE_EXHAUSTED/STORAGE_FULL, UNAVAILABLE/STORAGE_UNAVAILABLE; then nothing of the batch was kept.
     """
     StreamEvents: _grpc.StreamStreamMultiCallable[_feedback_service_pb2.StreamEventsRequest, _feedback_service_pb2.StreamEventsResponse]
@@ -43,7 +45,8 @@ class FeedbackServiceStub:
     A producer that is faster than the disk is slowed by the stream's flow control.
     """
     TailEvents: _grpc.UnaryStreamMultiCallable[_feedback_service_pb2.TailEventsRequest, _feedback_service_pb2.TailEventsResponse]
-    """TailEvents sends the log's records from a position on, and, when asked to follow, those to come.
+    """TailEvents sends the log's records from a position on, and, when asked to follow, those to come. A position stays
+    valid for ever: records that retention has deleted since are passed over, and `Expiry` says which kinds these were.
     Errors: INVALID_ARGUMENT/WATERMARK_INVALID.
     """
     RecordSlates: _grpc.UnaryUnaryMultiCallable[_feedback_service_pb2.RecordSlatesRequest, _feedback_service_pb2.RecordSlatesResponse]
@@ -60,7 +63,9 @@ class FeedbackServiceAsyncStub(FeedbackServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     RecordEvents: _aio.UnaryUnaryMultiCallable[_feedback_service_pb2.RecordEventsRequest, _feedback_service_pb2.RecordEventsResponse]  # type: ignore[assignment]
     """RecordEvents appends a batch of events. Each gets a status of its own: a bad one does not stop the rest.
-    Idempotent by `event_id`, for ever. What got OK is durable when the answer comes.
+    Idempotent by `event_id`, for ever: also after retention has deleted the event, unless the service lost its set of
+    ids since, which it reads from the log again; an event that is older than its kind is kept is refused then anyway.
+    What got OK is durable when the answer comes.
     Errors: RESOURCE_EXHAUSTED/STORAGE_FULL, UNAVAILABLE/STORAGE_UNAVAILABLE; then nothing of the batch was kept.
     """
     StreamEvents: _aio.StreamStreamMultiCallable[_feedback_service_pb2.StreamEventsRequest, _feedback_service_pb2.StreamEventsResponse]  # type: ignore[assignment]
@@ -68,7 +73,8 @@ class FeedbackServiceAsyncStub(FeedbackServiceStub):
     A producer that is faster than the disk is slowed by the stream's flow control.
     """
     TailEvents: _aio.UnaryStreamMultiCallable[_feedback_service_pb2.TailEventsRequest, _feedback_service_pb2.TailEventsResponse]  # type: ignore[assignment]
-    """TailEvents sends the log's records from a position on, and, when asked to follow, those to come.
+    """TailEvents sends the log's records from a position on, and, when asked to follow, those to come. A position stays
+    valid for ever: records that retention has deleted since are passed over, and `Expiry` says which kinds these were.
     Errors: INVALID_ARGUMENT/WATERMARK_INVALID.
     """
     RecordSlates: _aio.UnaryUnaryMultiCallable[_feedback_service_pb2.RecordSlatesRequest, _feedback_service_pb2.RecordSlatesResponse]  # type: ignore[assignment]
@@ -88,7 +94,9 @@ class FeedbackServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_feedback_service_pb2.RecordEventsResponse, _abc.Awaitable[_feedback_service_pb2.RecordEventsResponse]]:
         """RecordEvents appends a batch of events. Each gets a status of its own: a bad one does not stop the rest.
-        Idempotent by `event_id`, for ever. What got OK is durable when the answer comes.
+        Idempotent by `event_id`, for ever: also after retention has deleted the event, unless the service lost its set of
+        ids since, which it reads from the log again; an event that is older than its kind is kept is refused then anyway.
+        What got OK is durable when the answer comes.
         Errors: RESOURCE_EXHAUSTED/STORAGE_FULL, UNAVAILABLE/STORAGE_UNAVAILABLE; then nothing of the batch was kept.
         """
 
@@ -108,7 +116,8 @@ class FeedbackServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _feedback_service_pb2.TailEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_feedback_service_pb2.TailEventsResponse], _abc.AsyncIterator[_feedback_service_pb2.TailEventsResponse]]:
-        """TailEvents sends the log's records from a position on, and, when asked to follow, those to come.
+        """TailEvents sends the log's records from a position on, and, when asked to follow, those to come. A position stays
+        valid for ever: records that retention has deleted since are passed over, and `Expiry` says which kinds these were.
         Errors: INVALID_ARGUMENT/WATERMARK_INVALID.
         """
 
