@@ -72,7 +72,8 @@ class RetentionTable:
 
     def give_back(self) -> None:
         """Return a little of the free space to the disk; outside of transactions. Old logs keep it for new records."""
-        self._connection.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
+        # Not `execute`: that steps a statement without columns once, which is one page.
+        self._connection.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
 
     def _value(self, name: str) -> int:
         row = self._connection.execute("SELECT value FROM retention WHERE name = ?", (name,)).fetchone()
