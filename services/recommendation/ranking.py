@@ -94,10 +94,10 @@ class RankingStage:
 
 
 def ranking_request(query: Query, viewer: Viewer, candidates: Candidates) -> RankingRequest:
-    """The question to the ranker, without what only selection and explanation read; its budget is set when asked."""
+    """The question to the ranker, which reads no ids of events; its budget is set when it is asked."""
     return RankingRequest(
         history=replace(viewer.history, event_ids=()),
-        candidates=replace(candidates, creator_ids=(), primary_categories=()),
+        candidates=candidates,
         time_ms=query.time_ms,
         user=viewer.profile,
         context=query.context,

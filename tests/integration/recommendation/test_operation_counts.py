@@ -87,8 +87,8 @@ async def test_the_question_to_the_ranker_stays_small(world: World) -> None:
 
     assert len(request.candidates) == CANDIDATES
     assert len(request.history) == EVENTS
-    # 10 bytes an id, 29 at most for the numbers of a candidate, 15 for those of an event.
-    assert len(ranking_request_to_proto(request).SerializeToString()) < CANDIDATES * 39 + EVENTS * 25 + 200
+    # A candidate: 10 bytes for its id, 25 for its groups, 28 for seven numbers. An event: 10 and 12; no id of its own.
+    assert len(ranking_request_to_proto(request).SerializeToString()) < CANDIDATES * 63 + EVENTS * 22 + 200
 
 
 async def test_the_record_of_a_slate_stays_small(world: World) -> None:

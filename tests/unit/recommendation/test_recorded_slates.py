@@ -24,7 +24,8 @@ async def test_a_logged_slate_holds_exactly_what_the_ranker_received() -> None:
 
     (slate,), (request,) = world.feedback.slates, world.ranking.requests
     result = await world.ranking.rank(request)
-    assert slate.history is request.history
+    for column in ("item_ids", "event_types", "values", "times_ms"):  # the ranker reads no ids of events
+        assert getattr(slate.history, column) is getattr(request.history, column)
     assert slate.candidates is request.candidates
     assert slate.context is request.context
     assert slate.user is request.user
