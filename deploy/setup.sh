@@ -47,10 +47,23 @@ command -v "${CXX:-c++}" >/dev/null 2>&1 || missing="$missing g++"   # Annoy is 
 "$python" -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"
 header='import os, sys, sysconfig; sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")))'
 "$python" -c "$header" || missing="$missing python3-dev"
+fetch_promtool() { # out of Debian's package, which is not installed: that would start a Prometheus
+    folder=$(mktemp -d)
+    say "winnow set-up: fetching promtool"
+    (
+        cd "$folder"
+        apt-get download -q prometheus || { apt-get update -q && apt-get download -q prometheus; }
+        dpkg -x prometheus_*.deb .
+        install -m 755 usr/bin/promtool "$1"
+    ) >/dev/null 2>&1 || stop "could not fetch promtool; install it yourself (it comes with Prometheus)"
+    rm -rf "$folder"
+}
 if [ "$kind" = dev ]; then command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"; fi
 [ -z "$missing" ] || install_packages "$missing"
 
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+[ "$kind" != dev ] || command -v promtool >/dev/null 2>&1 || [ -x "$venv/bin/promtool" ] ||
+    fetch_promtool "$(cd "$venv/bin" && pwd)/promtool"
 pip="$venv/bin/python -m pip --disable-pip-version-check --quiet"
 say "winnow set-up: installing the locked dependencies into $venv (some minutes, once)"
 $pip install --use-pep517 --require-hashes -r "$root/requirements.lock"

@@ -14,5 +14,7 @@ WAITING_BYTES: Final = gauge("feedback_waiting_bytes", "What waits for the disk;
 STORAGE_FAILURES: Final = counter(
     "feedback_storage_failures", "Reads and writes that the disk refused.", [Label.REASON]
 )
+for _reason in ("STORAGE_FULL", "STORAGE_UNAVAILABLE"):
+    STORAGE_FAILURES.labels(_reason)  # there from the start, so that the first failure is an increase
 ERASURES: Final = counter("feedback_erasures", "Users that were erased.")
 FORGOTTEN: Final = counter("feedback_forgotten", "Records that retention deleted.")
