@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,16 +24,18 @@ from tests.unit.feature.test_replay_properties import (
     Erase,
     Read,
     Store,
+    Stores,
     answers,
     events,
-    opened,
     other_facts,
     short_histories,
     some_users,
+    stores,
 )
 from tests.unit.feature.world import DAY_MS, NOW_MS, Room, clock, event, slate
 
 DAYS = 12
+__all__ = ["stores"]  # a fixture
 
 
 @dataclass(frozen=True)
@@ -109,14 +110,13 @@ async def rebuilt(records: Sequence[LogRecord], log: MemoryLog) -> list[str]:
     return 2 * await answers(room)
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
 @given(story=stories, data=st.data())
 def test_the_state_after_retention_is_the_state_that_what_is_left_of_the_log_gives(
-    kind: str, story: list[Step], data: st.DataObject
+    stores: Stores, story: list[Step], data: st.DataObject
 ) -> None:
     async def both() -> tuple[list[str], list[str]]:
         log = MemoryLog(clock)
-        async with opened(kind) as store:
+        async with stores.opened() as store:
             ours = await live(story, log, store)
         return ours, await rebuilt(left_of(log.records, data), log)
 
