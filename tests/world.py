@@ -1,8 +1,9 @@
 """A population with known tastes that lives with the real front, log and feature store, day after day.
 
 Each person likes items of one category, some of another, hardly any of the rest, and better items more. They look at
-every entry of their slate, like it or not by a coin that depends on person, item and day alone, and never see again
-what they liked. Nothing is left to the machine: the same world gives the same days.
+every entry of their slate, like it or not by a coin that depends on world, person, item and day alone, and never see
+again what they liked. Nothing is left to the machine: the same world gives the same days. What is claimed of
+exploration is claimed of several worlds, because in a single one luck decides.
 
 Candidates and scores come from two small stand-ins: what is popular, what is of the liked categories, what is new; and
 a ranker that believes in categories and in popularity. They know nothing of the tastes.
@@ -61,13 +62,13 @@ def item(number: int) -> Item:
     return Item(f"item-{number:03}", categories=(CATEGORIES[number % len(CATEGORIES)],))
 
 
-def liking(person: int, liked: Item) -> float:
-    """How likely a person likes an item when they see it: the truth, which only this file knows."""
+def liking(world: int, person: int, liked: Item) -> float:
+    """How likely a person of a world likes an item when they see it: the truth, which only this file knows."""
     if liked.item_id == PLANTED.item_id:
         return ANYBODY
     kind = CATEGORIES.index(liked.categories[0])
     taste = {person % 6: FIRST, (person // 6 + person + 1) % 6: SECOND}.get(kind, OTHER)
-    return taste * (0.5 + 0.5 * chance("quality", liked.item_id))
+    return taste * (0.5 + 0.5 * chance("quality", world, liked.item_id))
 
 
 @dataclass
@@ -86,12 +87,11 @@ class WorldRetrieval:
         alike = [name for name, each in self.catalogue.items() if each.categories[0] in liked]
         known = {name for name, count in zip(top.item_ids, top.scores, strict=True) if count >= KNOWN}
         new = [name for name in tuple(self.catalogue)[-NEWEST:] if name not in known]
-        moment = (request.user.user_id if request.user else "", request.history.item_ids[-1:], request.time_ms)
         drawn = {
             "popular": top.item_ids[:60],
-            "interests": sorted(alike, key=lambda name: chance("alike", name, *moment))[:60],
-            "fresh": sorted(self.catalogue, key=lambda name: chance("fresh", name, *moment))[:20],
-            "underexposed": sorted(new, key=lambda name: chance("new", name, *moment))[:20],
+            "interests": sorted(alike, key=lambda name: chance("alike", name, request.seed))[:60],
+            "fresh": sorted(self.catalogue, key=lambda name: chance("fresh", name, request.seed))[:20],
+            "underexposed": sorted(new, key=lambda name: chance("new", name, request.seed))[:20],
         }
         return _merged({name: drawn[name] for name in request.quotas}, request.filter.exclude_item_ids)
 
@@ -134,6 +134,7 @@ class Population:
     recommender: Recommender
     feedback: FeedbackApp
     catalogue: dict[str, Item]
+    world: int
     day: int = 0
 
     async def live(self, days: int, *, tell: bool = True, plant_on: int = -1) -> Days:
@@ -144,7 +145,10 @@ class Population:
             if day == plant_on:
                 self.catalogue[PLANTED.item_id] = PLANTED
                 position = (await self.feedback.intake.upsert_items([PLANTED])).watermark
-            slates = [await self.recommender.recommend(self._query(person, position)) for person in range(PEOPLE)]
+            slates = []
+            for person in range(PEOPLE):
+                slates.append(await self.recommender.recommend(self._query(person, position)))
+                position = await self._logged(slates[-1])
             likes = [like for person, slate in enumerate(slates) for like in self._likes(person, slate)]
             if tell and likes:
                 position = (await self.feedback.intake.record_events(likes)).watermark
@@ -158,6 +162,12 @@ class Population:
         """Noon of the day."""
         return BEGIN_MS + self.day * DAY_MS
 
+    async def _logged(self, answer: Answer) -> Watermark:
+        """The position from which on everybody knows that the slate was served."""
+        kept = self.recommender.reserve.find(answer.recommendation_id)
+        assert kept
+        return await self.feedback.feedback.record_slates([kept.served])
+
     def _query(self, person: int, position: Watermark) -> Query:
         context = RequestContext(time_ms=self.now_ms())
         asked = Query(Budget.of(60_000), context, user_id=f"person-{person}", page_size=PAGE)
@@ -165,7 +175,10 @@ class Population:
 
     def _likes(self, person: int, slate: Answer) -> list[Event]:
         shown = [self.catalogue[entry.item_id] for entry in slate.entries]
-        liked = [each for each in shown if chance("coin", person, each.item_id, self.day) < liking(person, each)]
+        world, day = self.world, self.day
+        liked = [
+            each for each in shown if chance("coin", world, person, each.item_id, day) < liking(world, person, each)
+        ]
         return [
             Event(
                 f"{person}-{self.day}-{each.item_id}",
@@ -180,12 +193,13 @@ class Population:
 
 
 @asynccontextmanager
-async def population(folder: Path, surface: str) -> AsyncIterator[Population]:
+async def population(folder: Path, surface: str, world: int) -> AsyncIterator[Population]:
     """People on a surface of this configuration.
 
     Args:
         folder: for all state.
         surface: the text of `default.yaml`.
+        world: its number; each has its own qualities, coins and chances.
     """
     (folder / "surfaces").mkdir(parents=True)
     (folder / "surfaces" / "default.yaml").write_text(surface)
@@ -204,8 +218,8 @@ async def population(folder: Path, surface: str) -> AsyncIterator[Population]:
             stand_ins = (WorldRetrieval(feature.features, catalogue), WorldRanking(catalogue))
             ports = (feedback.feedback, feature.features, *stand_ins)
             async with open_recommendation(settings, clock, *ports) as front:
-                seeded = replace(front.recommender, ids=RecommendationIds(clock, np.random.default_rng(1)))
-                people.append(Population(seeded, feedback, catalogue))
+                seeded = replace(front.recommender, ids=RecommendationIds(clock, np.random.default_rng(world)))
+                people.append(Population(seeded, feedback, catalogue, world))
                 yield people[0]
 
 

@@ -7,13 +7,14 @@ upserted again or deleted. The states handed out are immutable and made once for
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from services.feature.attribute_uses import AttributeUses
 from services.feature.decayed_counts import DecayedCounts
+from services.feature.item_entry import Counted, ItemEntry, Place
 from services.feature.store import StoredCounts, StoredItem
 from shared.domain.items import ContentVector, Item
 from shared.domain.user_state import ItemState, ItemStatus, TopOrder
@@ -23,43 +24,6 @@ _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 
 
-@dataclass(slots=True)
-class ItemEntry:
-    """One item's place.
-
-    Attributes:
-        upserted: the content as the client sent it.
-        item: the same with the created time and computed content vectors filled in.
-        partition, offset: of the record of the last upsert or deletion; 0 before the first.
-        touched: events about it may exist.
-        change: number of its last upsert, deletion or enrichment in this catalogue's life.
-        enriched: number of the change that gave it content vectors while it was watched; 0: none did.
-    """
-
-    item_id: str
-    row: int
-    status: ItemStatus = ItemStatus.NOT_FOUND
-    upserted: Item | None = None
-    item: Item | None = None
-    first_seen_ms: int = 0
-    watermark: str = ""
-    partition: int = 0
-    offset: int = 0
-    touched: bool = False
-    change: int = 0
-    enriched: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a catalogue record stands in the log: the position behind it, its partition and the offset there."""
-
-    watermark: str
-    partition: int
-    offset: int
-    recorded_ms: int
-
-
 class Catalogue:
     """Every item of which anything is known.
 
@@ -67,6 +31,7 @@ class Catalogue:
         version: grows with every change of content or statistics.
         categories_version: grows when categories of an item change about which there are events.
         changes: upserts, deletions and enrichments so far.
+        exposures: how often each item was served.
         attributes: which ones the present items have.
         unread: ids of items whose content nobody has looked at yet, oldest first.
     """
@@ -79,6 +44,7 @@ class Catalogue:
             TopOrder.HOURLY: DecayedCounts(_HOUR_MS, buckets_per_half_life=4),
             TopOrder.MONTHLY: DecayedCounts(30 * _DAY_MS),
         }
+        self.exposures = DecayedCounts(7 * _DAY_MS)
         self.entries: dict[str, ItemEntry] = {}
         self.by_row: list[ItemEntry | None] = []
         self.by_category: dict[str, dict[int, None]] = {}
@@ -98,13 +64,17 @@ class Catalogue:
 
     def touch(self, item_id: str) -> ItemEntry:
         """The entry of an item about which there is an event; it gets one when it is new."""
-        entry = self.entries.get(item_id) or self._add(item_id)
+        entry = self.entry(item_id)
         entry.touched = True
         return entry
 
+    def entry(self, item_id: str) -> ItemEntry:
+        """The entry of an item; it gets one when it is new."""
+        return self.entries.get(item_id) or self._add(item_id)
+
     def upsert(self, item: Item, place: Place) -> None:
         """Create or replace an item's content; its statistics stay."""
-        entry = self.entries.get(item.item_id) or self._add(item.item_id)
+        entry = self.entry(item.item_id)
         entry.first_seen_ms = entry.first_seen_ms or place.recorded_ms
         self._place(entry, ItemStatus.PRESENT, item, place)
 
@@ -137,23 +107,28 @@ class Catalogue:
         for counts in self.counts.values():
             counts.add(np.array(rows, np.int64), np.array(times_ms, np.int64))
 
-    def uncount(self, item_ids: Sequence[str], times_ms: Sequence[int]) -> list[str]:
-        """Take an erased user's events out; gives the items that nobody else knows: they are gone now."""
-        known = [(self.entries[item_id], time) for item_id, time in zip(item_ids, times_ms, strict=True)
-                 if item_id in self.entries]  # fmt: skip
-        rows = np.array([entry.row for entry, _ in known], np.int64)
-        times = np.array([time for _, time in known], np.int64)
-        self._touch(rows.tolist())
-        for counts in self.counts.values():
-            counts.remove(rows, times)
-        orphans = [entry for entry in {entry.row: entry for entry, _ in known}.values() if self._orphaned(entry)]
+    def expose(self, rows: Sequence[int], times_ms: Sequence[int]) -> None:
+        """Count servings."""
+        self._touch(rows)
+        self.exposures.add(np.array(rows, np.int64), np.array(times_ms, np.int64))
+
+    def conceal(self, before_ms: int) -> None:
+        """Take servings out that have fallen out of the log, and those that share a bucket with the last of them."""
+        self.version += 1
+        self.exposures.close(before_ms)
+
+    def uncount(self, consumed: Iterable[Counted], served: Iterable[Counted]) -> list[str]:
+        """Take an erased user's events and servings out; gives the items that nobody else knows: they are gone now."""
+        touched = {entry.row: entry for entry in self._remove(consumed, *self.counts.values())}
+        touched |= {entry.row: entry for entry in self._remove(served, self.exposures)}
+        orphans = [entry for entry in touched.values() if self._orphaned(entry)]
         for entry in orphans:
             self._drop(entry)
         return [entry.item_id for entry in orphans]
 
     def states(self, item_ids: Sequence[str]) -> list[ItemState]:
         """States in request order."""
-        shifts = sum(counts.shifts for counts in self.counts.values())
+        shifts = sum(counts.shifts for counts in self._all_counts())
         if shifts != self._shifts:
             self._shifts = shifts
             self._states.clear()
@@ -202,7 +177,7 @@ class Catalogue:
     def stored_counts(self, item_ids: Sequence[str]) -> list[StoredCounts]:
         """Counts as they are stored."""
         rows = [self.entries[item_id].row for item_id in item_ids]
-        packed = zip(*(counts.packed(rows) for counts in self.counts.values()), strict=True)
+        packed = zip(*(counts.packed(rows) for counts in self._all_counts()), strict=True)
         return [StoredCounts(item_id, windows) for item_id, windows in zip(item_ids, packed, strict=True)]
 
     def load(self, items: Sequence[StoredItem], counts: Sequence[StoredCounts]) -> None:
@@ -213,7 +188,7 @@ class Catalogue:
             place = Place(stored.watermark, stored.partition, stored.offset, stored.first_seen_ms)
             self._place(entry, stored.status, stored.item, place)
         rows = [self.touch(stored.item_id).row for stored in counts]
-        for number, window in enumerate(self.counts.values()):
+        for number, window in enumerate(self._all_counts()):
             window.load(rows, [stored.windows[number] for stored in counts])
         self._placed, self._counted = {}, {}
 
@@ -224,6 +199,19 @@ class Catalogue:
         known = [start for start in starts if start is not None]
         return min(known) if len(known) == len(starts) else None
 
+    def _all_counts(self) -> tuple[DecayedCounts, ...]:
+        return (*self.counts.values(), self.exposures)
+
+    def _remove(self, facts: Iterable[Counted], *windows: DecayedCounts) -> list[ItemEntry]:
+        """Take facts out of counts; gives the entries that they were about."""
+        known = [(self.entries[item_id], time_ms) for item_id, time_ms in facts if item_id in self.entries]
+        rows = np.array([entry.row for entry, _ in known], np.int64)
+        times = np.array([time_ms for _, time_ms in known], np.int64)
+        self._touch(rows.tolist())
+        for counts in windows:
+            counts.remove(rows, times)
+        return [entry for entry, _ in known]
+
     def _add(self, item_id: str) -> ItemEntry:
         if not self._free:
             self._free.append(len(self.by_row))
@@ -232,7 +220,7 @@ class Catalogue:
         entry = ItemEntry(item_id, self._free.pop(), touched=self._dropped)
         self.by_row[entry.row] = entry
         self.entries[item_id] = entry
-        for counts in self.counts.values():
+        for counts in self._all_counts():
             counts.reserve(len(self.by_row))
         return entry
 
@@ -277,7 +265,7 @@ class Catalogue:
                 self._states.pop(item_id, None)
 
     def _orphaned(self, entry: ItemEntry) -> bool:
-        return not entry.watermark and not any(counts.used(entry.row) for counts in self.counts.values())
+        return not entry.watermark and not any(counts.used(entry.row) for counts in self._all_counts())
 
     def _drop(self, entry: ItemEntry) -> None:
         del self.entries[entry.item_id]
@@ -289,9 +277,9 @@ class Catalogue:
 
     def _make_states(self, entries: Sequence[ItemEntry]) -> None:
         rows = [entry.row for entry in entries]
-        scores = zip(*(self.scores(order)[rows].tolist() for order in self.counts), strict=True)
-        for entry, (popularity, trend, hourly, monthly) in zip(entries, scores, strict=True):
+        scores = zip(*(counts.values()[rows].tolist() for counts in self._all_counts()), strict=True)
+        for entry, (popularity, trend, hourly, monthly, exposures) in zip(entries, scores, strict=True):
             self._states[entry.item_id] = ItemState(
                 entry.item_id, entry.status, entry.item, popularity, trend, entry.watermark, entry.first_seen_ms,
-                hourly, monthly,
+                hourly, monthly, exposures,
             )  # fmt: skip

@@ -45,6 +45,7 @@ class DecayedCounts:
 
     Attributes:
         shifts: how often the weights changed, and with them every value.
+        open_from_ms: nothing of before may be added any more, see `close`.
     """
 
     def __init__(self, half_life_ms: int, buckets_per_half_life: int = BUCKETS_PER_HALF_LIFE) -> None:
@@ -57,6 +58,7 @@ class DecayedCounts:
         self._changed: list[Ints] = []  # rows whose value is out of date
         self.shifts = 0
         self._evaluated_shifts = 0
+        self.open_from_ms = 0
 
     @property
     def window_start_ms(self) -> int | None:
@@ -86,6 +88,13 @@ class DecayedCounts:
         self._apply(rows, buckets, inverse, np.full(len(rows), -1, np.int32))
         self._counts[:, rows] = np.maximum(self._counts[:, rows], 0)
         self._release([bucket for bucket in buckets.tolist() if self._empty(bucket)])
+
+    def close(self, before_ms: int) -> None:
+        """Take out everything before a moment, in whole buckets: the one with the moment goes too. 0: nothing."""
+        if before_ms:
+            bucket = before_ms // self.bucket_ms
+            self._release([each for each in self._columns if each <= bucket])
+            self.open_from_ms = max(self.open_from_ms, (bucket + 1) * self.bucket_ms)
 
     def values(self) -> npt.NDArray[np.float64]:
         """(capacity,) decayed count of each row; 1.0 for one event in the newest bucket. Not to be kept or changed."""

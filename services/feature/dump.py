@@ -10,7 +10,8 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from services.feature.catalogue import Catalogue, ItemEntry
+from services.feature.catalogue import Catalogue
+from services.feature.item_entry import ItemEntry
 from services.feature.store import FeatureStore, UserHistory
 from shared.domain.user_state import TopOrder
 from shared.domain.watermark import Watermark
@@ -28,6 +29,7 @@ def _items(catalogue: Catalogue) -> Iterator[dict[str, Any]]:
     for item_id in sorted(catalogue.entries):
         entry = catalogue.entries[item_id]
         counts = {order.name.lower(): catalogue.counts[order].pairs(entry.row) for order in TopOrder}
+        counts["exposures"] = catalogue.exposures.pairs(entry.row)
         if entry.watermark or any(counts.values()):
             yield {"item": item_id} | _content(entry) | counts
 

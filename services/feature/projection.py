@@ -10,7 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.feature.catalogue import Catalogue, Place
+from services.feature.catalogue import Catalogue
+from services.feature.item_entry import Place
 from services.feature.progress import Progress
 from services.feature.store import Changes, FeatureStore, StoredEvent, UserChange
 from services.feature.user_entry import CONSUMING_CODES, UserEntry, keep_from_ms, worth_storing
@@ -63,6 +64,7 @@ class Projection:
         run = _Run(entries, self.catalogue, self.expiry)
         run.apply(fresh, self.progress.applied)
         self.catalogue.count(run.rows, run.times_ms)
+        self.catalogue.expose(run.served_rows, run.served_ms)
         for entry in entries.values():
             entry.version += 1
         self._changed.update(entries)
@@ -75,21 +77,22 @@ class Projection:
             return
         found = await self.users.erase(record.subject)
         if found is not None:
-            user_id, events = found
-            orphans = self.catalogue.uncount([event[2] for event in events], [event[0] for event in events])
-            self._dropped.update(dict.fromkeys(orphans))
-            self._erased.append(user_id)
+            consumed = [(item_id, time_ms) for time_ms, _, item_id, *_ in found.events]
+            served = [(item_id, slate.served_ms) for slate in found.user.slates for item_id in slate.item_ids]
+            self._dropped.update(dict.fromkeys(self.catalogue.uncount(consumed, served)))
+            self._erased.append(found.user.user_id)
         self.progress.advance(record.watermark, 1, now_ms)
 
     def uncounted(self, events: Sequence[StoredEvent]) -> Changes:
         """Take events out of the items' counts; what that changes of an otherwise stored state."""
-        dropped = self.catalogue.uncount([event[2] for event in events], [event[0] for event in events])
+        dropped = self.catalogue.uncount([(event[2], event[0]) for event in events], ())
         items, counts = self.catalogue.take_changed()
         return Changes(self.progress.applied, items=items, counts=counts, dropped_item_ids=dropped)
 
     def expire(self, record: LogRecord, expiry: Expiry, now_ms: int) -> None:
         """Take no more of what has fallen out; users and counts are without it already."""
         self.expiry = expiry
+        self.catalogue.conceal(expiry.slates_before_ms)
         self.progress.advance(record.watermark, 1, now_ms)
 
     async def load(self, store: FeatureStore) -> None:
@@ -102,6 +105,7 @@ class Projection:
         self.progress.restart(position)
         self.stored = position
         self.expiry = await store.expiry()
+        self.catalogue.conceal(self.expiry.slates_before_ms)
         self._changed, self._added, self._erased, self._dropped = {}, 0, [], {}
 
     def take(self) -> Pending | None:
@@ -141,7 +145,7 @@ class Projection:
 
 
 class _Run:
-    """Records on their way into memory; consuming events are counted together at the end.
+    """Records on their way into memory; consuming events and servings are counted together at the end.
 
     This is the one place where the speed of replaying the log is decided: most records are events.
     """
@@ -149,6 +153,8 @@ class _Run:
     def __init__(self, entries: dict[str, UserEntry], catalogue: Catalogue, expiry: Expiry) -> None:
         self.rows: list[int] = []
         self.times_ms: list[int] = []
+        self.served_rows: list[int] = []
+        self.served_ms: list[int] = []
         self._expiry = expiry
         self._border_ms = max(expiry.events_before_ms, expiry.impressions_before_ms)
         self._entries = entries
@@ -167,8 +173,8 @@ class _Run:
                 self._apply_event(fact, offset)
             elif isinstance(fact, Item | ItemDeletion):
                 self._apply_item(fact, Place(str(record.watermark), partition, offset, record.recorded_ms))
-            elif isinstance(fact, ServedSlate) and fact.user_id and not self._expiry.drops(fact):
-                self._entries[fact.user_id].serve(fact, offset)
+            elif isinstance(fact, ServedSlate):
+                self._apply_slate(fact, offset)
             elif isinstance(fact, User):
                 self._entries[fact.user_id].profile = fact
 
@@ -189,6 +195,18 @@ class _Run:
             entry.hidden.add(item_id)
         elif kind == EventType.FOLLOW and (event.target_id or item_id):
             entry.follow(event.target_id or item_id, time_ms, offset)
+
+    def _apply_slate(self, slate: ServedSlate, offset: int) -> None:
+        """Slates of anonymous sessions are nobody's history, but what they show is shown."""
+        if self._expiry.drops(slate):  # it came too late
+            return
+        if slate.user_id:
+            self._entries[slate.user_id].serve(slate, offset)
+        if slate.served_ms < self._catalogue.exposures.open_from_ms:
+            return
+        rows = [self._catalogue.entry(item_id).row for item_id in slate.shown_item_ids]
+        self.served_rows += rows
+        self.served_ms += [slate.served_ms] * len(rows)
 
     def _apply_item(self, fact: Item | ItemDeletion, place: Place) -> None:
         if isinstance(fact, Item):

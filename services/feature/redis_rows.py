@@ -33,7 +33,7 @@ from services.feature.rows import (
 from services.feature.store import Changes, StoredEvent, StoredItem, StoredUser, UserChange
 from shared.domain.user_state import ItemStatus
 
-VERSION: Final = b"2"
+VERSION: Final = b"3"
 """Of the keys. A store of another version is emptied: the log fills it again."""
 FIELDS_LIMIT: Final = 50_000
 """Fields that one command sets: a server takes a million arguments."""

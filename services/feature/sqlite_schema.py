@@ -17,7 +17,7 @@ from services.feature.rows import (
 from services.feature.store import StoredEvent, StoredItem, StoredUser, UserChange
 from shared.domain.user_state import ItemStatus
 
-VERSION = 2
+VERSION = 3
 """Of the tables. A store of another version is emptied: the log fills it again."""
 
 TABLES = (

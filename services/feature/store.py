@@ -91,7 +91,7 @@ class StoredCounts:
     """Event counts of one item. Apart from the content because they change more often.
 
     Attributes:
-        windows: packed counts of each `TopOrder` in the order of its codes, see `DecayedCounts`.
+        windows: packed counts of each `TopOrder` in the order of its codes and of servings, see `DecayedCounts`.
     """
 
     item_id: str

@@ -6,7 +6,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 
-from services.feature.store import FeatureStore, StoredEvent
+from services.feature.store import FeatureStore, UserHistory
 from services.feature.user_entry import UserEntry
 
 
@@ -66,17 +66,18 @@ class Users:
         """Whether a user has this pseudonym."""
         return subject in self._subjects or await self._store.user_id_of(subject) is not None
 
-    async def erase(self, subject: str) -> tuple[str, list[StoredEvent]] | None:
-        """Forget the user with this pseudonym; gives id and events. The store must hold everything of the user."""
+    async def erase(self, subject: str) -> UserHistory | None:
+        """Forget the user with this pseudonym; gives all that was kept, which the store must hold, with every event."""
         async with self._loading:
             user_id = await self._store.user_id_of(subject)
             if user_id is None:
                 return None
+            (kept,) = await self._store.users([user_id])
             events = await self._store.events_of(user_id)
             self._remove(user_id)
             self._erased.add(user_id)
             self.count -= 1
-            return user_id, events
+            return UserHistory(kept.user, tuple(events))
 
     async def forget(self, user_ids: Sequence[str]) -> None:
         """Forget users of whom nothing is left; the store follows."""

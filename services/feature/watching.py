@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 
-from services.feature.catalogue import Catalogue, ItemEntry
+from services.feature.catalogue import Catalogue
+from services.feature.item_entry import ItemEntry
 from services.feature.projection import Projection
 from shared.domain.user_state import ItemChanges, ItemStatus
 from shared.domain.watermark import Watermark

@@ -16,7 +16,6 @@ from winnow.v1.recommendation_service_pb2_grpc import add_RecommendationServiceS
 from services.recommendation.admission import Admission
 from services.recommendation.answering import PageWriter
 from services.recommendation.dependencies import Dependencies
-from services.recommendation.exposures import Exposures
 from services.recommendation.filters import id_filters, item_filters
 from services.recommendation.hydration import ItemHydration, ViewerHydration
 from services.recommendation.identity import RecommendationIds
@@ -34,7 +33,6 @@ from services.recommendation.recording import SlateRecorder
 from services.recommendation.refreshing import refresh
 from services.recommendation.replay import Replays
 from services.recommendation.reserve import Reserve
-from services.recommendation.selecting import Selecting
 from services.recommendation.servicer import MonitoringServicer, RecommendationServicer
 from services.recommendation.settings import RecommendationSettings
 from services.recommendation.sources import MemorySource, PopularSource, RetrievalSource
@@ -80,15 +78,13 @@ async def open_recommendation(
     surfaces, memory = _surfaces(settings), Memory(settings.memory_items)
     ports = Dependencies.of(feedback, features, candidates, ranking)
     recorder = SlateRecorder(feedback, settings.waiting_slates)
-    exposures = Exposures(clock, settings.memory_items)
-    recommender = _recommender(_Parts(settings, clock, ports, surfaces, memory, recorder, exposures))
+    recommender = _recommender(_Parts(settings, clock, ports, surfaces, memory, recorder))
     readiness = Readiness()
     async with Supervised() as tasks:
         ports.start_probing(tasks)
         tasks.start("slates", recorder.run)
         tasks.start("popular items", lambda: refresh(ports.features, memory, settings.popular_refresh_seconds))
         tasks.start("surfaces", lambda: follow(surfaces, _folder(settings), settings.surfaces_poll_seconds))
-        tasks.start("exposures", lambda: exposures.recover(feedback, features))
         readiness.set(True)
         yield RecommendationApp(_hosted(recommender, settings, clock, readiness), recommender)
     await recorder.close(settings.close_seconds)
@@ -102,7 +98,6 @@ class _Parts:
     surfaces: Surfaces
     memory: Memory
     recorder: SlateRecorder
-    exposures: Exposures
 
 
 def _recommender(parts: _Parts) -> Recommender:
@@ -123,7 +118,6 @@ def _recommender(parts: _Parts) -> Recommender:
         writer=PageWriter(ports.features, Influences(ports.ranking), parts.memory),
         reserve=reserve,
         recorder=parts.recorder,
-        exposures=parts.exposures,
         lookups=Lookups(ports, parts.memory, pipeline),
         replays=Replays(ports, parts.recorder, stages.ranking, surfaces),
         page=StatusPage(ports, parts.recorder, surfaces, clock, clock()),
@@ -143,7 +137,6 @@ def _stages(parts: _Parts) -> Stages:
         items=ItemHydration(ports.features, memory),
         item_filters=item_filters(),
         ranking=RankingStage(ports.ranking, ports.features),
-        selecting=Selecting(parts.exposures),
         quality=QualityFactor(parts.settings.target_ms, parts.settings.target_percentile),
     )
 

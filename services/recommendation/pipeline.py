@@ -26,13 +26,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.recommendation.hydration import ItemHydration, ViewerHydration
-from services.recommendation.identity import seed_of
 from services.recommendation.quality import QualityFactor
 from services.recommendation.queries import Query
 from services.recommendation.ranked_slate import RankedSlate
 from services.recommendation.ranker_inputs import candidate_columns
 from services.recommendation.ranking import Ranked, RankingStage, ranking_request
-from services.recommendation.selecting import Selected, Selecting
+from services.recommendation.selecting import Selected, selected
 from services.recommendation.slate import Pool, Rows, Scores, Viewer
 from services.recommendation.sources import PINNED, pinned_items, sources_of
 from services.recommendation.stages import Filter, Journey, Rung, Source
@@ -51,7 +50,6 @@ class Stages:
 
     Attributes:
         sources: asked in order until a page can be filled; the caller's own candidates come instead of them.
-        selecting: puts what was ranked into its order.
         quality: the share of the candidates that is ranked under load.
     """
 
@@ -61,7 +59,6 @@ class Stages:
     items: ItemHydration
     item_filters: Sequence[Filter]
     ranking: RankingStage
-    selecting: Selecting
     quality: QualityFactor
 
 
@@ -83,8 +80,8 @@ class Pipeline:
             pool = self._cut(query, pool, surface, journey)
             ranked = await self.scored(query, viewer, pool, surface, journey)
         with journey.stage("select"):
-            selected = self._stages.selecting.selected(query, pool, ranked, seed_of(recommendation_id))
-        return _slate(_Asked(query, recommendation_id, served_ms), viewer, pool, ranked, selected)
+            chosen = selected(query, pool, ranked)
+        return _slate(_Asked(query, recommendation_id, served_ms), viewer, pool, ranked, chosen)
 
     async def hydrated(self, query: Query, journey: Journey) -> Viewer:
         """Whom it is for."""
@@ -174,9 +171,9 @@ def _best(pool: Pool, count: int) -> Rows:
     return np.concatenate((first, *(np.sort(rows[rows >= count]) for rows in pins)))
 
 
-def _slate(asked: _Asked, viewer: Viewer, pool: Pool, ranked: Ranked, selected: Selected) -> RankedSlate:
+def _slate(asked: _Asked, viewer: Viewer, pool: Pool, ranked: Ranked, chosen: Selected) -> RankedSlate:
     """The record of the first page. Its header is set when the answer is complete."""
-    query, scores, order = asked.query, ranked.scores, selected.order
+    query, scores, order = asked.query, ranked.scores, chosen.order
     shown, reserve = order.rows[: query.page_size], order.rows[query.page_size :]
     served = ServedSlate(
         recommendation_id=asked.recommendation_id,
@@ -185,7 +182,7 @@ def _slate(asked: _Asked, viewer: Viewer, pool: Pool, ranked: Ranked, selected: 
         surface=query.surface,
         served_ms=asked.served_ms,
         provenance=Provenance(),
-        seed=seed_of(asked.recommendation_id),
+        seed=query.seed,
         history=viewer.history,
         user=viewer.profile,
         context=query.context,
@@ -198,8 +195,8 @@ def _slate(asked: _Asked, viewer: Viewer, pool: Pool, ranked: Ranked, selected: 
         shown_rows=shown,
         propensities=order.propensities_of(len(shown)),
         reserve_rows=reserve,
-        labels=selected.labels,
-        evidence=selected.evidence,
+        labels=chosen.labels,
+        evidence=chosen.evidence,
         arm=query.configuration.arm,
     )
     return RankedSlate(served, order.adjustments, order.moves, scores.ratings, scores.parts)

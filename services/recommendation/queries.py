@@ -35,7 +35,7 @@ class Query:
         candidate_item_ids: rank exactly these instead of retrieving; empty: retrieve.
         min_watermark: the answer's state must include this position.
         funnel_ids: also name the items behind the counts of the header.
-        configuration: set by the front when it begins to answer.
+        configuration, seed: set by the front when it begins to answer; every random choice comes from the seed.
     """
 
     budget: Budget
@@ -53,6 +53,7 @@ class Query:
     request_id: str = ""
     funnel_ids: bool = False
     configuration: Configuration = UNCONFIGURED
+    seed: int = 0
 
     @property
     def time_ms(self) -> int:

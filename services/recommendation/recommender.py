@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from services.recommendation import telemetry
 from services.recommendation.admission import Admission
 from services.recommendation.answering import PageWriter
-from services.recommendation.exposures import Exposures
-from services.recommendation.identity import RecommendationIds
+from services.recommendation.identity import RecommendationIds, seed_of
 from services.recommendation.lookups import Lookups
 from services.recommendation.next_page import NextPages
 from services.recommendation.paging import PageTokens, Place
@@ -40,7 +39,6 @@ class Recommender:
     writer: PageWriter
     reserve: Reserve
     recorder: SlateRecorder
-    exposures: Exposures
     lookups: Lookups
     replays: Replays
     page: StatusPage
@@ -55,6 +53,7 @@ class Recommender:
         if query.page_token:
             return await self._next(query, journey)
         recommendation_id, began_s = self.ids.next(), query.budget.ticks()
+        query = replace(query, seed=seed_of(recommendation_id))
         slate = await self.pipeline.rank(query, recommendation_id, self.clock(), journey)
         shown = len(slate.served.shown_rows)
         after = Place(recommendation_id, shown, shown) if len(slate.served.reserve_rows) else None
@@ -105,7 +104,6 @@ class Recommender:
         if not position:
             self.reserve.keep(slate)
         self.recorder.accept(slate.served)
-        self.exposures.count(served.shown_item_ids, served.served_ms)
         return Answer(provenance, served.recommendation_id, entries, token)
 
     def _counted(self, journey: Journey, query: Query, candidates: int) -> Provenance:

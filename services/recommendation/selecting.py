@@ -8,7 +8,6 @@ import numpy as np
 
 from services.recommendation import selection
 from services.recommendation.exploring import explored, under_exposed
-from services.recommendation.exposures import Exposures
 from services.recommendation.labels import labels_of
 from services.recommendation.queries import Query
 from services.recommendation.ranking import Ranked
@@ -26,30 +25,29 @@ class Selected:
     evidence: Evidence
 
 
-class Selecting:
-    """Applies a surface's rules, and then its chances."""
+def selected(query: Query, pool: Pool, ranked: Ranked) -> Selected:
+    """A surface's rules, and then its chances. The caller's own candidates are ranked and never left to chance."""
+    surface = query.configuration.surface
+    labels = labels_of(pool, surface, query.time_ms)
+    order = selection.order(ranked.candidates, ranked.scores, surface, query.page_size, labels)
+    if not surface.exploration.slots or query.candidate_item_ids:
+        return Selected(order, labels, Evidence())
+    evidence = _evidence(pool, ranked, order, surface)
+    return Selected(explored(order, evidence, surface.exploration, query.page_size, query.seed), labels, evidence)
 
-    def __init__(self, exposures: Exposures) -> None:
-        self._exposures = exposures
 
-    def selected(self, query: Query, pool: Pool, ranked: Ranked, seed: int) -> Selected:
-        """The candidates in order. The caller's own candidates are ranked and never left to chance."""
-        surface = query.configuration.surface
-        labels = labels_of(pool, surface, query.time_ms)
-        order = selection.order(ranked.candidates, ranked.scores, surface, query.page_size, labels)
-        if not surface.exploration.slots or query.candidate_item_ids:
-            return Selected(order, labels, Evidence())
-        evidence = self._evidence(pool, ranked, order, surface)
-        return Selected(explored(order, evidence, surface.exploration, query.page_size, seed), labels, evidence)
+def _evidence(pool: Pool, ranked: Ranked, order: Order, surface: Surface) -> Evidence:
+    """What is known of the candidates that may fill a slot: nobody is shown what they would regret.
 
-    def _evidence(self, pool: Pool, ranked: Ranked, order: Order, surface: Surface) -> Evidence:
-        """What is known of the candidates that may fill a slot: nobody is shown what they would regret."""
-        candidates = ranked.candidates
-        successes = candidates.popularity if len(candidates.popularity) else np.zeros(len(candidates), np.float32)
-        eligible = ~ranked.scores.sunk & (order.values >= 0)
-        if surface.exploration.sources:
-            eligible &= _of_sources(pool, surface.exploration.sources)
-        return under_exposed(self._exposures.of(candidates.item_ids), successes, eligible, surface.exploration)
+    An item of which the catalogue could not tell how often it was shown is not taken for one that was not.
+    """
+    known = np.array([state is not None for state in pool.states] or [False] * len(pool), np.bool_)
+    exposures = np.array([state.exposures if state else 0.0 for state in pool.states] or [0.0] * len(pool), np.float32)
+    successes = ranked.candidates.popularity if len(ranked.candidates.popularity) else np.zeros(len(pool), np.float32)
+    eligible = known & ~ranked.scores.sunk & (order.values >= 0)
+    if surface.exploration.sources:
+        eligible &= _of_sources(pool, surface.exploration.sources)
+    return under_exposed(exposures, successes, eligible, surface.exploration)
 
 
 def _of_sources(pool: Pool, names: tuple[str, ...]) -> Mask:

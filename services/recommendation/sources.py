@@ -59,6 +59,7 @@ class RetrievalSource:
             user=viewer.profile,
             quotas=dict(query.configuration.surface.quotas),
             filter=_with_exclusions(query.filter, viewer),
+            seed=query.seed,
         )
         found = await retrieved(self._candidates, request, budget_ms)
         self._memory.keep_neighbours(viewer.history, found.pool)

@@ -21,6 +21,7 @@ class RetrievalRequest:
         quotas: candidates at most by source; empty: the service's own quotas. 0 switches a source off.
         seed_item_ids: items to be similar to (source `similar`).
         query_text: words to search for (source `search`).
+        seed: of what is left to chance; 0: the same for a user, their latest item and a minute.
         time_ms: availability is judged at this moment.
     """
 
@@ -31,6 +32,7 @@ class RetrievalRequest:
     filter: ItemFilter = EVERYTHING
     seed_item_ids: tuple[str, ...] = ()
     query_text: str = ""
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

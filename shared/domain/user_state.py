@@ -58,6 +58,8 @@ class ItemState:
         updated_watermark: log position of the last upsert; "" when never upserted.
         first_seen_ms: when the catalogue first got it.
         hourly, monthly: as popularity, halved every hour and every 30 days.
+        exposures: entries of served slates with weight halved every week. Those of a user who is erased go with the
+            latest 50 slates that are kept of a user; older ones are nobody's.
     """
 
     item_id: str
@@ -69,6 +71,7 @@ class ItemState:
     first_seen_ms: int = 0
     hourly: float = 0.0
     monthly: float = 0.0
+    exposures: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,7 @@ def item_state_to_proto(state: ItemState, *, vectors: bool) -> item_pb2.ItemStat
         first_seen_time=time_to_proto(state.first_seen_ms),
         hourly=state.hourly,
         monthly=state.monthly,
+        exposures=state.exposures,
     )
 
 
@@ -131,4 +132,5 @@ def item_state_from_proto(message: item_pb2.ItemState) -> ItemState:
         first_seen_ms=time_from_proto(message.first_seen_time),
         hourly=message.hourly,
         monthly=message.monthly,
+        exposures=message.exposures,
     )

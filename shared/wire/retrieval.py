@@ -23,6 +23,7 @@ def retrieval_request_to_proto(request: RetrievalRequest) -> pb.RetrieveCandidat
         request_time=time_to_proto(request.time_ms),
         seed_item_ids=request.seed_item_ids,
         query_text=request.query_text,
+        seed=request.seed,
     )
 
 
@@ -40,6 +41,7 @@ def retrieval_request_from_proto(message: pb.RetrieveCandidatesRequest, now_ms: 
         filter=filter_from_proto(message.filter),
         seed_item_ids=tuple(message.seed_item_ids),
         query_text=message.query_text,
+        seed=message.seed,
     )
 
 

@@ -9,7 +9,7 @@ from shared.domain.event_log import ItemDeletion
 from shared.domain.items import ContentVector, Item
 from shared.domain.user_state import ItemStatus, TopOrder
 from tests.contract.features_adapters import World
-from tests.unit.feature.world import DAY_MS, MINUTE_MS, NOW_MS, catalogue_of, event
+from tests.unit.feature.world import DAY_MS, MINUTE_MS, NOW_MS, catalogue_of, event, slate
 
 HOUR_MS = 60 * MINUTE_MS
 
@@ -154,3 +154,25 @@ async def test_attributes_are_listed_with_the_types_of_the_present_items(world: 
         AttributeUse("year", {AttributeKind.TEXT: 1, AttributeKind.NUMBER: 1}),
         AttributeUse("colour", {AttributeKind.TRUTH: 1}),
     )
+
+
+async def test_what_was_served_is_counted_for_users_and_sessions_and_goes_with_an_erased_user(world: World) -> None:
+    await world.record(Item("i0"), slate("anna", ["i0", "i1"]), slate("", ["i0"]))
+    before = await world.features.items(["i0", "i1"])
+
+    receipt = await world.log.erase("anna")
+    assert receipt
+    await world.state("nobody", receipt.watermark)
+    after = await world.features.items(["i0", "i1"])
+
+    assert [state.exposures for state in before] == [2.0, 1.0]
+    assert [state.exposures for state in after] == [1.0, 0.0]
+    assert [state.popularity for state in before] == [0.0, 0.0], "being shown makes nothing popular"
+
+
+async def test_half_a_weight_of_servings_is_left_after_a_week(world: World) -> None:
+    await world.record(slate("anna", ["i0"], at_ms=NOW_MS - 7 * DAY_MS), slate("ben", ["i1"]))
+
+    (state,) = await world.features.items(["i0"])
+
+    assert state.exposures == 0.5

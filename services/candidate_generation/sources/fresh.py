@@ -1,8 +1,8 @@
 """Fresh items: the newest of the catalogue, so that they can be found before anybody has touched them.
 
 With a bundle, fresh means newer than the bundle, and the likeness of their content to the user's taste decides.
-Without one, every item of the last days has the same chance: the order is drawn anew for each user and minute (from a
-hash, so the same request gives the same answer), because "newest first" would show each item for a moment only.
+Without one, every item of the last days has the same chance: the order is drawn anew for each request, by its seed,
+because "newest first" would show each item for a moment only.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Cold start: what is answered while hardly anything is known, with the real services and no bundle.
 
-Fresh items are drawn anew each minute: what compares pages asks for a fixed one.
+Fresh items are drawn anew for each request.
 """
 
 from __future__ import annotations

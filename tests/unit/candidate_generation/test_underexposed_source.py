@@ -65,3 +65,15 @@ async def test_fresh_and_under_exposed_items_are_drawn_apart() -> None:
 
     assert len(fresh) == len(underexposed) == 20
     assert fresh != underexposed
+
+
+async def test_newcomers_with_seeds_of_their_own_share_no_draw() -> None:
+    room = Room(*ITEMS)
+    source = UnderexposedSource(room.lists, budget=20)
+
+    draws = [room.ids(await source.search(room.query(asked(seed=seed)), 5)) for seed in range(1, 101)]
+    again = room.ids(await source.search(room.query(asked(seed=7)), 5))
+
+    assert len(set(map(tuple, draws))) == 100
+    assert len({item_id for draw in draws for item_id in draw}) == 40, "everybody had a chance"
+    assert again == draws[6]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,18 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.recommendation import exposures as exposures_module
 from services.recommendation.exploration_settings import Exploration, Method
 from services.recommendation.exploring import explored, posterior, under_exposed, win_probabilities
-from services.recommendation.exposures import HALF_LIFE_MS, Exposures
 from services.recommendation.slate import Order
-from shared.domain.event_log import LogBatch
 from shared.domain.events import EventType
 from shared.domain.slates import Evidence
-from shared.domain.user_state import ProjectionStatus
-from shared.domain.watermark import Watermark
-from tests.fakes_services import FakeFeatures, FakeFeedback
-from tests.unit.recommendation.front import NOW_MS, World, ask, item_ids, opened
+from tests.fakes_services import down
+from tests.unit.recommendation.front import World, ask, item_ids, opened
 
 HEAD = "weights: {click: 1, like: 5, hide: -20}\n"
 COUNT = 20
@@ -167,42 +161,6 @@ def test_only_what_was_shown_and_consumed_little_may_fill_a_slot() -> None:
     assert found.successes.tolist() == [0, 1]
 
 
-def test_exposures_halve_in_a_week_and_are_bounded() -> None:
-    now = [NOW_MS]
-    exposures = Exposures(lambda: now[0], limit=2)
-    exposures.count(["a", "b"], NOW_MS)
-    exposures.count(["a"], NOW_MS)
-    now[0] += HALF_LIFE_MS
-
-    assert exposures.of(["a", "b", "c"]).tolist() == [1.0, 0.5, 0.0]
-
-    exposures.count(["c"], now[0])
-    assert exposures.of(["a", "b", "c"]).tolist() == [1.0, 0.0, 1.0], "b was counted first"
-
-
-async def test_the_log_is_not_read_from_its_beginning_where_nobody_knows_its_end_yet(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(exposures_module, "SOON_S", 0.0)
-    asked: list[str] = []
-
-    class Starting(FakeFeatures):
-        async def status(self) -> ProjectionStatus:
-            asked.append("status")
-            head = "" if len(asked) < 3 else "w1-0.9000"
-            return replace(await super().status(), head_watermark=head)
-
-    class Log(FakeFeedback):
-        async def tail(self, after: Watermark, *, follow: bool, batch_size: int = 500) -> AsyncIterator[LogBatch]:
-            asked.append(str(after))
-            async for batch in super().tail(after, follow=follow, batch_size=batch_size):
-                yield batch
-
-    await Exposures(lambda: NOW_MS).recover(Log(), Starting())
-
-    assert asked == ["status", "status", "status", "w1-0.4000"]
-
-
 async def test_an_explored_page_is_logged_with_its_probabilities_and_says_so(tmp_path: Path) -> None:
     world = _world()
     _surface(tmp_path, "{slots: 2, first_position: 2, every: 4, probability: 1, candidates: 8, success_budget: 15}")
@@ -239,12 +197,38 @@ async def test_an_item_that_spent_its_budget_is_not_explored_again(tmp_path: Pat
     _surface(tmp_path, "{slots: 1, first_position: 9, probability: 1, exposure_budget: 2, success_budget: 1000}")
 
     async with opened(world, surfaces_dir=tmp_path) as app:
-        pages = [await app.recommender.recommend(ask()) for _ in range(30)]
+        before = {item_ids(await app.recommender.recommend(ask()))[9] for _ in range(30)}
+        for film in world.films:
+            _show(world, film.item_id, 2.0 if film.item_id != "film-044" else 1.9)
+        after = {item_ids(await app.recommender.recommend(ask()))[9] for _ in range(30)}
+
+    assert len(before) > 1
+    assert after == {"film-044"}
+
+
+async def test_without_the_catalogue_nobody_is_explored_because_nothing_is_known(tmp_path: Path) -> None:
+    world = _world()
+    _surface(tmp_path, "{slots: 1, first_position: 0, probability: 1, success_budget: 1000}")
+
+    async with opened(world, surfaces_dir=tmp_path) as app:
+        world.features.error = down("feature")
+        slates = [await app.recommender.recommend(ask("", session_id="s")) for _ in range(3)]
+
+    assert len({tuple(item_ids(slate)) for slate in slates}) == 1
+
+
+async def test_the_log_keeps_how_often_the_choices_of_a_slot_had_been_shown(tmp_path: Path) -> None:
+    world = _world()
+    _surface(tmp_path, "{slots: 1, first_position: 0, probability: 1, success_budget: 1000, method: thompson}")
+    for film in world.films:
+        _show(world, film.item_id, 7.0)
+
+    async with opened(world, surfaces_dir=tmp_path) as app:
+        await app.recommender.recommend(ask())
         await world.feedback.recorded.wait()
 
-    explored_items = [item_ids(page)[9] for page in pages[:6]]
-    assert len(set(explored_items)) > 1
-    assert item_ids(pages[-1]) == item_ids(pages[-2]), "everything was shown too often"
+    (slate,) = world.feedback.slates
+    assert set(slate.evidence.exposures.tolist()) == {7.0}
 
 
 async def test_nobody_is_shown_by_chance_what_they_would_regret(tmp_path: Path) -> None:
@@ -269,25 +253,15 @@ async def test_the_callers_candidates_are_never_left_to_chance(tmp_path: Path) -
     assert len({tuple(item_ids(slate)) for slate in slates}) == 1
 
 
-async def test_exposures_are_read_back_from_the_log_when_the_front_starts(tmp_path: Path) -> None:
-    world = _world()
-    _surface(tmp_path, "{slots: 1, first_position: 0, probability: 1}")
-    async with opened(world, surfaces_dir=tmp_path) as app:
-        answer = await app.recommender.recommend(ask())
-    world.now_ms += 1
-
-    async with opened(world, surfaces_dir=tmp_path) as app:
-        await world.feedback.read_back.wait()
-        counted = app.recommender.exposures.of(item_ids(answer))
-
-    assert counted.tolist() == pytest.approx([1] * 10)
-
-
 def _world() -> World:
     world = World()
     world.ranking.actions = (int(EventType.CLICK), int(EventType.LIKE), int(EventType.HIDE))
     world.ranking.logits = {film.item_id: (1.0, 1.0, -9.0) for film in world.films}
     return world
+
+
+def _show(world: World, item_id: str, times: float) -> None:
+    world.features.states[item_id] = replace(world.features.states[item_id], exposures=times)
 
 
 def _surface(folder: Path, exploration: str) -> None:

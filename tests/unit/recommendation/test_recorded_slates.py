@@ -34,6 +34,7 @@ async def test_a_logged_slate_holds_exactly_what_the_ranker_received() -> None:
     assert slate.provenance == answer.provenance
     assert slate.recommendation_id == answer.recommendation_id
     assert slate.seed == seed_of(answer.recommendation_id)
+    assert world.candidates.requests[-1].seed == slate.seed, "retrieval draws by it too"
     assert (slate.user_id, slate.served_ms) == ("ann", NOW_MS)
 
 

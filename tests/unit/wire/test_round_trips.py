@@ -87,7 +87,7 @@ def test_a_log_record_survives_the_wire(fact: Fact | None, offset: int, subject:
 
 @given(some.histories(), st.none() | some.users(), some.filters(), some.times_ms)
 def test_a_retrieval_request_survives_the_wire(history: History, user: Any, wanted: Any, time_ms: int) -> None:
-    request = RetrievalRequest(history, time_ms, user, {"popular": 3}, wanted, ("seed",), "text")
+    request = RetrievalRequest(history, time_ms, user, {"popular": 3}, wanted, ("seed",), "text", 2**64 - 1)
 
     assert same(retrieval_request_from_proto(retrieval_request_to_proto(request), now_ms=1), request)
 

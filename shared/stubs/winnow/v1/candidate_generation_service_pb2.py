@@ -30,7 +30,7 @@ from winnow.v1 import header_pb2 as winnow_dot_v1_dot_header__pb2
 from winnow.v1 import item_pb2 as winnow_dot_v1_dot_item__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,winnow/v1/candidate_generation_service.proto\x12\twinnow.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19winnow/v1/candidate.proto\x1a\x15winnow/v1/event.proto\x1a\x16winnow/v1/header.proto\x1a\x14winnow/v1/item.proto\"\xbe\x02\n\x19RetrieveCandidatesRequest\x12*\n\x07history\x18\x01 \x01(\x0b\x32\x19.winnow.v1.HistoryColumns\x12\x1d\n\x04user\x18\x02 \x01(\x0b\x32\x0f.winnow.v1.User\x12\x30\n\x06quotas\x18\x03 \x03(\x0b\x32\x16.winnow.v1.SourceQuotaB\x08\xbaH\x05\x92\x01\x02\x10 \x12*\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x1a.winnow.v1.CandidateFilter\x12\x30\n\x0crequest_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\rseed_item_ids\x18\x06 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x64\"\x07r\x05 \x01(\x80\x01\x12\x1c\n\nquery_text\x18\x07 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\"@\n\x0bSourceQuota\x12\x19\n\x06source\x18\x01 \x01(\tB\t\xbaH\x06r\x04 \x01(@\x12\x16\n\x05\x63ount\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"\xd9\x01\n\x0f\x43\x61ndidateFilter\x12-\n\x12include_categories\x18\x01 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10@\"\x07r\x05 \x01(\x80\x01\x12-\n\x12\x65xclude_categories\x18\x02 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10@\"\x07r\x05 \x01(\x80\x01\x12+\n\x10\x65xclude_item_ids\x18\x03 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\xa0\x9c\x01\"\x05r\x03(\x80\x01\x12;\n\nconditions\x18\x04 \x03(\x0b\x32\x1d.winnow.v1.AttributeConditionB\x08\xbaH\x05\x92\x01\x02\x10 \"\x98\x01\n\x12\x41ttributeCondition\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04 \x01(@\x12\x35\n\ncomparison\x18\x02 \x01(\x0e\x32\x15.winnow.v1.ComparisonB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x32\n\x08operands\x18\x03 \x03(\x0b\x32\x14.winnow.v1.AttributeB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\"\x81\x01\n\x1aRetrieveCandidatesResponse\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x19.winnow.v1.ResponseHeader\x12\x10\n\x08item_ids\x18\x02 \x03(\t\x12&\n\x07sources\x18\x03 \x03(\x0b\x32\x15.winnow.v1.SourceHits*\xee\x01\n\nComparison\x12\x1a\n\x16\x43OMPARISON_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43OMPARISON_EQUAL\x10\x01\x12\x18\n\x14\x43OMPARISON_NOT_EQUAL\x10\x02\x12\x13\n\x0f\x43OMPARISON_LESS\x10\x03\x12\x1c\n\x18\x43OMPARISON_LESS_OR_EQUAL\x10\x04\x12\x16\n\x12\x43OMPARISON_GREATER\x10\x05\x12\x1f\n\x1b\x43OMPARISON_GREATER_OR_EQUAL\x10\x06\x12\x11\n\rCOMPARISON_IN\x10\x07\x12\x15\n\x11\x43OMPARISON_NOT_IN\x10\x08\x32\x7f\n\x1a\x43\x61ndidateGenerationService\x12\x61\n\x12RetrieveCandidates\x12$.winnow.v1.RetrieveCandidatesRequest\x1a%.winnow.v1.RetrieveCandidatesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,winnow/v1/candidate_generation_service.proto\x12\twinnow.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19winnow/v1/candidate.proto\x1a\x15winnow/v1/event.proto\x1a\x16winnow/v1/header.proto\x1a\x14winnow/v1/item.proto\"\xcc\x02\n\x19RetrieveCandidatesRequest\x12*\n\x07history\x18\x01 \x01(\x0b\x32\x19.winnow.v1.HistoryColumns\x12\x1d\n\x04user\x18\x02 \x01(\x0b\x32\x0f.winnow.v1.User\x12\x30\n\x06quotas\x18\x03 \x03(\x0b\x32\x16.winnow.v1.SourceQuotaB\x08\xbaH\x05\x92\x01\x02\x10 \x12*\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x1a.winnow.v1.CandidateFilter\x12\x30\n\x0crequest_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\rseed_item_ids\x18\x06 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x64\"\x07r\x05 \x01(\x80\x01\x12\x1c\n\nquery_text\x18\x07 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\x12\x0c\n\x04seed\x18\x08 \x01(\x04\"@\n\x0bSourceQuota\x12\x19\n\x06source\x18\x01 \x01(\tB\t\xbaH\x06r\x04 \x01(@\x12\x16\n\x05\x63ount\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"\xd9\x01\n\x0f\x43\x61ndidateFilter\x12-\n\x12include_categories\x18\x01 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10@\"\x07r\x05 \x01(\x80\x01\x12-\n\x12\x65xclude_categories\x18\x02 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10@\"\x07r\x05 \x01(\x80\x01\x12+\n\x10\x65xclude_item_ids\x18\x03 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\xa0\x9c\x01\"\x05r\x03(\x80\x01\x12;\n\nconditions\x18\x04 \x03(\x0b\x32\x1d.winnow.v1.AttributeConditionB\x08\xbaH\x05\x92\x01\x02\x10 \"\x98\x01\n\x12\x41ttributeCondition\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04 \x01(@\x12\x35\n\ncomparison\x18\x02 \x01(\x0e\x32\x15.winnow.v1.ComparisonB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x32\n\x08operands\x18\x03 \x03(\x0b\x32\x14.winnow.v1.AttributeB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\"\x81\x01\n\x1aRetrieveCandidatesResponse\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x19.winnow.v1.ResponseHeader\x12\x10\n\x08item_ids\x18\x02 \x03(\t\x12&\n\x07sources\x18\x03 \x03(\x0b\x32\x15.winnow.v1.SourceHits*\xee\x01\n\nComparison\x12\x1a\n\x16\x43OMPARISON_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43OMPARISON_EQUAL\x10\x01\x12\x18\n\x14\x43OMPARISON_NOT_EQUAL\x10\x02\x12\x13\n\x0f\x43OMPARISON_LESS\x10\x03\x12\x1c\n\x18\x43OMPARISON_LESS_OR_EQUAL\x10\x04\x12\x16\n\x12\x43OMPARISON_GREATER\x10\x05\x12\x1f\n\x1b\x43OMPARISON_GREATER_OR_EQUAL\x10\x06\x12\x11\n\rCOMPARISON_IN\x10\x07\x12\x15\n\x11\x43OMPARISON_NOT_IN\x10\x08\x32\x7f\n\x1a\x43\x61ndidateGenerationService\x12\x61\n\x12RetrieveCandidates\x12$.winnow.v1.RetrieveCandidatesRequest\x1a%.winnow.v1.RetrieveCandidatesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -61,18 +61,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ATTRIBUTECONDITION'].fields_by_name['comparison']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
   _globals['_ATTRIBUTECONDITION'].fields_by_name['operands']._loaded_options = None
   _globals['_ATTRIBUTECONDITION'].fields_by_name['operands']._serialized_options = b'\272H\007\222\001\004\010\001\020d'
-  _globals['_COMPARISON']._serialized_start=1112
-  _globals['_COMPARISON']._serialized_end=1350
+  _globals['_COMPARISON']._serialized_start=1126
+  _globals['_COMPARISON']._serialized_end=1364
   _globals['_RETRIEVECANDIDATESREQUEST']._serialized_start=218
-  _globals['_RETRIEVECANDIDATESREQUEST']._serialized_end=536
-  _globals['_SOURCEQUOTA']._serialized_start=538
-  _globals['_SOURCEQUOTA']._serialized_end=602
-  _globals['_CANDIDATEFILTER']._serialized_start=605
-  _globals['_CANDIDATEFILTER']._serialized_end=822
-  _globals['_ATTRIBUTECONDITION']._serialized_start=825
-  _globals['_ATTRIBUTECONDITION']._serialized_end=977
-  _globals['_RETRIEVECANDIDATESRESPONSE']._serialized_start=980
-  _globals['_RETRIEVECANDIDATESRESPONSE']._serialized_end=1109
-  _globals['_CANDIDATEGENERATIONSERVICE']._serialized_start=1352
-  _globals['_CANDIDATEGENERATIONSERVICE']._serialized_end=1479
+  _globals['_RETRIEVECANDIDATESREQUEST']._serialized_end=550
+  _globals['_SOURCEQUOTA']._serialized_start=552
+  _globals['_SOURCEQUOTA']._serialized_end=616
+  _globals['_CANDIDATEFILTER']._serialized_start=619
+  _globals['_CANDIDATEFILTER']._serialized_end=836
+  _globals['_ATTRIBUTECONDITION']._serialized_start=839
+  _globals['_ATTRIBUTECONDITION']._serialized_end=991
+  _globals['_RETRIEVECANDIDATESRESPONSE']._serialized_start=994
+  _globals['_RETRIEVECANDIDATESRESPONSE']._serialized_end=1123
+  _globals['_CANDIDATEGENERATIONSERVICE']._serialized_start=1366
+  _globals['_CANDIDATEGENERATIONSERVICE']._serialized_end=1493
 # @@protoc_insertion_point(module_scope)

@@ -85,8 +85,13 @@ class RetrieveCandidatesRequest(_message.Message):
     REQUEST_TIME_FIELD_NUMBER: _builtins.int
     SEED_ITEM_IDS_FIELD_NUMBER: _builtins.int
     QUERY_TEXT_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
     query_text: _builtins.str
     """Words to search for: the source "search" answers. Empty: none."""
+    seed: _builtins.int
+    """Seed of the sources that draw ("fresh" before the first bundle, "underexposed"): equal requests with equal seeds get
+    equal answers. 0: the same draw for a user, their latest item and a minute, which all newcomers share.
+    """
     @_builtins.property
     def history(self) -> _event_pb2.HistoryColumns:
         """The user's history, oldest first. Empty: a cold user."""
@@ -121,10 +126,11 @@ class RetrieveCandidatesRequest(_message.Message):
         request_time: _timestamp_pb2.Timestamp | None = ...,
         seed_item_ids: _abc.Iterable[_builtins.str] | None = ...,
         query_text: _builtins.str = ...,
+        seed: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "history", b"history", "request_time", b"request_time", "user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "history", b"history", "query_text", b"query_text", "quotas", b"quotas", "request_time", b"request_time", "seed_item_ids", b"seed_item_ids", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "history", b"history", "query_text", b"query_text", "quotas", b"quotas", "request_time", b"request_time", "seed", b"seed", "seed_item_ids", b"seed_item_ids", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -259,6 +259,7 @@ class ItemState(_message.Message):
     FIRST_SEEN_TIME_FIELD_NUMBER: _builtins.int
     HOURLY_FIELD_NUMBER: _builtins.int
     MONTHLY_FIELD_NUMBER: _builtins.int
+    EXPOSURES_FIELD_NUMBER: _builtins.int
     item_id: _builtins.str
     """The id that was asked for; set also when the item is not known."""
     status: Global___ItemStatus.ValueType
@@ -273,6 +274,8 @@ class ItemState(_message.Message):
     """As popularity, halved every hour: what happens right now."""
     monthly: _builtins.float
     """As popularity, halved every 30 days: what lasts."""
+    exposures: _builtins.float
+    """Entries of served slates with this item, halved every week: what an exposure budget is spent from."""
     @_builtins.property
     def item(self) -> Global___Item:
         """The item; unset when it is not found. Vectors only on request."""
@@ -293,10 +296,11 @@ class ItemState(_message.Message):
         first_seen_time: _timestamp_pb2.Timestamp | None = ...,
         hourly: _builtins.float = ...,
         monthly: _builtins.float = ...,
+        exposures: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["first_seen_time", b"first_seen_time", "item", b"item"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_seen_time", b"first_seen_time", "hourly", b"hourly", "item", b"item", "item_id", b"item_id", "monthly", b"monthly", "popularity", b"popularity", "status", b"status", "trend", b"trend", "updated_watermark", b"updated_watermark"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exposures", b"exposures", "first_seen_time", b"first_seen_time", "hourly", b"hourly", "item", b"item", "item_id", b"item_id", "monthly", b"monthly", "popularity", b"popularity", "status", b"status", "trend", b"trend", "updated_watermark", b"updated_watermark"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
