@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from itertools import count
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import ModuleType
 
 import pytest
@@ -19,8 +16,6 @@ from services.feature import decayed_counts, memory_store, redis_store, sqlite_s
 from services.feature.features import ProjectedFeatures
 from services.feature.memory_store import MemoryFeatureStore
 from services.feature.paging import PageTokens
-from services.feature.redis_store import open_redis_store
-from services.feature.sqlite_store import open_sqlite_store
 from services.feature.store import FeatureStore
 from shared.domain.event_log import Fact, ItemDeletion
 from shared.domain.events import Event, EventType
@@ -28,13 +23,12 @@ from shared.domain.items import Item, User
 from shared.domain.user_state import TopOrder, UserState
 from shared.domain.watermark import Watermark
 from tests.fakes import MemoryLog
-from tests.redis_server import RedisServer, redis_server
+from tests.unit.feature.conftest import Stores
 from tests.unit.feature.world import NOW_MS, Room, clock, event, slate
 
 USERS = ("anna", "ben")
 ITEMS = ("i0", "i1", "i2")
 KINDS = (EventType.CLICK, EventType.DISLIKE, EventType.IMPRESSION, EventType.HIDE, EventType.FOLLOW, EventType.RATING)
-_numbers = count()
 
 
 @dataclass(frozen=True)
@@ -114,35 +108,6 @@ def replaced(*constants: tuple[ModuleType, str, int]) -> Iterator[None]:
 def short_histories(slates: int = 2) -> AbstractContextManager[None]:
     modules = (user_entry, memory_store, sqlite_store, redis_store)
     return replaced(*((module, "HISTORY_LIMIT", 4) for module in modules), (user_entry, "SLATE_LIMIT", slates))
-
-
-@dataclass(frozen=True)
-class Stores:
-    """Empty stores of one kind, a new one for each story."""
-
-    kind: str
-    server: RedisServer | None
-
-    @asynccontextmanager
-    async def opened(self) -> AsyncIterator[FeatureStore]:
-        """One of them."""
-        if self.kind == "memory":
-            yield MemoryFeatureStore()
-        elif self.server is None:
-            with TemporaryDirectory() as folder:
-                async with open_sqlite_store(Path(folder) / "features.db") as file_store:
-                    yield file_store
-        else:
-            async with open_redis_store(self.server.place(f"story-{next(_numbers)}")) as redis_store_:
-                yield redis_store_
-
-
-@pytest.fixture(scope="module", params=["memory", "sqlite", "redis"])
-def stores(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
-    with ExitStack() as stack:
-        folder = tmp_path_factory.mktemp("redis")
-        server = stack.enter_context(redis_server(folder)) if request.param == "redis" else None
-        yield Stores(request.param, server)
 
 
 async def answers(room: Room) -> list[str]:

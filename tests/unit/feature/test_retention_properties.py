@@ -18,6 +18,7 @@ from shared.domain.event_log import Fact, LogRecord
 from shared.domain.events import Event, EventType
 from shared.domain.expiry import Expiry, border_ms
 from tests.fakes import MemoryLog
+from tests.unit.feature.conftest import Stores
 from tests.unit.feature.test_replay_properties import (
     Apply,
     Crash,
