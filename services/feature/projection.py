@@ -75,13 +75,34 @@ class Projection:
         """Apply a tombstone. Everything before it must be stored."""
         if not self.fresh([record]):
             return
-        found = await self.users.erase(record.subject)
+        await self._forget(record.subject)
+        self.progress.advance(record.watermark, 1, now_ms)
+
+    async def outlived(self, records: Sequence[LogRecord]) -> list[str]:
+        """Pseudonyms of users that come with a new one: they were erased, and the tombstone is still to be read.
+
+        In a log of several partitions the new life may come first: a user's partition is that of the pseudonym.
+        """
+        head = self.progress.head
+        if head is None or len(head.positions) < 2:  # one partition has one order
+            return []
+        subjects = _subjects(self.fresh(records))
+        await self.users.load(subjects)
+        entries = ((self.users.get(user_id), subject) for user_id, subject in subjects.items())
+        return [entry.subject for entry, subject in entries if entry is not None and entry.subject != subject]
+
+    async def bury(self, subjects: Sequence[str]) -> None:
+        """Erase before the tombstones come; stored with what is applied next. Everything before must be stored."""
+        for subject in subjects:
+            await self._forget(subject)
+
+    async def _forget(self, subject: str) -> None:
+        found = await self.users.erase(subject)
         if found is not None:
             consumed = [(item_id, time_ms) for time_ms, _, item_id, *_ in found.events]
             served = [(item_id, slate.served_ms) for slate in found.user.slates for item_id in slate.item_ids]
             self._dropped.update(dict.fromkeys(self.catalogue.uncount(consumed, served)))
             self._erased.append(found.user.user_id)
-        self.progress.advance(record.watermark, 1, now_ms)
 
     def uncounted(self, events: Sequence[StoredEvent]) -> Changes:
         """Take events out of the items' counts; what that changes of an otherwise stored state."""

@@ -112,6 +112,9 @@ class Updater:
             await self.projection.erase(first, self.clock())
             await self.writer.flush()
         else:
+            if outlived := await self.projection.outlived(run):
+                await self.writer.flush()
+                await self.projection.bury(outlived)
             await self.projection.apply(run, self.clock())
 
     def _tell(self) -> None:

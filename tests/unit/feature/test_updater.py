@@ -12,10 +12,10 @@ import pytest
 from services.feature.app import FeatureApp, open_feature
 from services.feature.memory_store import MemoryFeatureStore
 from services.feature.watching import watch_items
-from shared.domain.event_log import LogRecord
+from shared.domain.event_log import Erasure, LogRecord
 from shared.domain.items import Item
 from shared.domain.services import Features
-from shared.domain.user_state import UserState
+from shared.domain.user_state import TopOrder, UserState
 from shared.domain.watermark import Watermark
 from shared.kernel.errors import ErrorReason, ServiceError
 from tests.fakes import MemoryLog
@@ -231,3 +231,25 @@ async def test_a_watcher_of_a_partitioned_log_misses_nothing_when_it_comes_back(
 
     assert [state.item_id for state in changes.upserted] == ["i1", "i3"]
     assert changes.watermark == str(Watermark(places[-1]))
+
+
+async def test_a_new_life_that_is_read_before_the_tombstone_of_the_old_one_holds_nothing_of_it() -> None:
+    room, head = await Room.open(MemoryFeatureStore()), Watermark(((0, 3), (1, 1)))
+    before = [
+        LogRecord(Watermark(((0, 1),)), NOW_MS, "first", event("anna", "old")),
+        LogRecord(Watermark(((0, 2),)), NOW_MS, "second", event("ben", "old")),
+    ]
+    new_life = [LogRecord(Watermark(((1, 1),)), NOW_MS, "third", event("anna", "new"))]
+    tombstone = [LogRecord(Watermark(((0, 3),)), NOW_MS, "first", Erasure(NOW_MS))]
+
+    for records in (before, new_life, tombstone):
+        await room.take(records, head)
+
+    text = (await room.dump()).decode()
+    again = await (await room.reopen()).projection.users.find("anna")
+    assert again is not None
+    assert [each[2] for each in again.history] == ["new"]
+    assert '"first"' not in text
+    assert room.projection.catalogue.counts[TopOrder.POPULAR].pairs(room.projection.catalogue.entries["old"].row) == [
+        (NOW_MS // (7 * 86_400_000 // 8), 1)
+    ]
