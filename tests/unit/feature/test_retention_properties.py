@@ -25,7 +25,6 @@ from tests.unit.feature.test_replay_properties import (
     Erase,
     Read,
     Store,
-    Stores,
     answers,
     events,
     other_facts,
