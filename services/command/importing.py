@@ -173,5 +173,5 @@ async def _read(address: str) -> tuple[Dataset, str]:
 
     async with open_log(address) as access:
         batches = access.feedback.tail(Watermark(), follow=False, batch_size=5000)
-        read = await read_log(batches, impressions=True)
+        read = await read_log(batches, for_files=True)
         return read.dataset, access.place

@@ -22,6 +22,8 @@ from shared.domain.items import Item, User
 
 BATCH_FACTS = 500
 EXAMPLES_KEPT = 20
+UNDATED = "import-undated-"
+"""How the id of an event begins whose row has no time: it got that of its import, and an export writes 0 again."""
 _ID_BYTES = 16
 
 Fact = TypeVar("Fact", Item, User, Event)
@@ -115,9 +117,10 @@ def events_of(dataset: Dataset, batch_facts: int = BATCH_FACTS) -> Iterator[Sequ
 def _event(ids: tuple[str, str], kind: int, value: float, time_s: float, repeat: int) -> Event:
     user_id, item_id = ids
     said = None if np.isnan(value) else value
-    content = f"{len(user_id)}:{user_id}{len(item_id)}:{item_id}{kind}|{said}|{time_s}|{repeat}"
+    time_ms = round(time_s * 1000)
+    content = f"{len(user_id)}:{user_id}{len(item_id)}:{item_id}{kind}|{said}|{time_s if time_ms else 0.0}|{repeat}"
     digest = hashlib.blake2b(content.encode(), digest_size=_ID_BYTES).hexdigest()
-    return Event(f"import-{digest}", user_id, item_id, kind, round(time_s * 1000), said)
+    return Event(("import-" if time_ms else UNDATED) + digest, user_id, item_id, kind, time_ms, said)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import numpy as np
 
 from services.trainer.datasets import Dataset
 from services.trainer.datasets_assembly import assemble
+from services.trainer.importing import UNDATED
 from services.trainer.interchange_events import RawEvents
 from shared.domain.event_log import Fact, ItemDeletion, LogBatch
 from shared.domain.events import Event, EventType
@@ -32,14 +33,15 @@ class LogDataset:
     watermark: Watermark
 
 
-async def read_log(batches: AsyncIterator[LogBatch], *, impressions: bool = False) -> LogDataset:
+async def read_log(batches: AsyncIterator[LogBatch], *, for_files: bool = False) -> LogDataset:
     """Read batches of the log, in order, to the end of the iterator.
 
     Events without an item and of types that this release does not know teach nothing and are left out; so are
-    impressions, which say what was shown and not what was wanted, unless they are asked for (an export wants all that
-    the interchange files can say). Deleted items keep their events and lose their details.
+    impressions, which say what was shown and not what was wanted. Deleted items keep their events and lose their
+    details. `for_files` gives what interchange files can say: impressions too, and time 0 for an event that was
+    imported without a time.
     """
-    collected = _Collected(_KNOWN if impressions else _KNOWN - {EventType.IMPRESSION})
+    collected = _Collected(_KNOWN if for_files else _KNOWN - {EventType.IMPRESSION}, undated=for_files)
     watermark = Watermark()
     async for batch in batches:
         for record in batch.records:
@@ -54,6 +56,7 @@ class _Collected:
     """Columns of the facts read so far, with ids numbered as they come."""
 
     kinds: frozenset[int]
+    undated: bool
     users: dict[str, int] = field(default_factory=dict)
     items: dict[str, int] = field(default_factory=dict)
     item_details: dict[str, Item] = field(default_factory=dict)
@@ -82,7 +85,8 @@ class _Collected:
         self.item_codes.append(self.items.setdefault(event.item_id, len(self.items)))
         self.event_types.append(event.event_type)
         self.values.append(nan if event.value is None else event.value)
-        self.times_s.append(event.event_time_ms / 1000)
+        undated = self.undated and event.event_id.startswith(UNDATED)
+        self.times_s.append(0.0 if undated else event.event_time_ms / 1000)
 
     def dataset(self) -> Dataset:
         events = RawEvents(

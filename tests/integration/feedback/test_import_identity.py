@@ -14,11 +14,12 @@ from services.trainer.datasets_opening import DataSource, open_dataset
 from services.trainer.importing import ImportReport, import_dataset
 from services.trainer.interchange_writing import write_folder
 from services.trainer.log_reading import read_log
+from shared.domain.events import Event
 from shared.domain.intake import Intake
 from shared.domain.services import Feedback
 from shared.domain.watermark import Watermark
 from shared.kernel.errors import ServiceError
-from tests.contract.event_log_adapters import records
+from tests.contract.event_log_adapters import clock, records
 from tests.integration.feedback.service import serving
 from tests.integration.feedback.small_disk import SmallDatabase
 
@@ -55,7 +56,7 @@ async def imported(source: Path, intake: Intake) -> ImportReport:
 
 
 async def exported(feedback: Feedback, folder: Path) -> list[bytes]:
-    read = await read_log(feedback.tail(Watermark(), follow=False), impressions=True)
+    read = await read_log(feedback.tail(Watermark(), follow=False), for_files=True)
     return [_content(path) for path in write_folder(read.dataset, folder, "text-gz")]
 
 
@@ -80,6 +81,26 @@ async def test_what_was_imported_is_exported_and_importing_that_gives_it_again(
     assert first == second
     assert first[0].count(b"\n") == ROWS + 2
     assert sorted(first[0].splitlines()) == sorted(_content(folder / "interactions.csv").splitlines())
+
+
+@pytest.mark.parametrize("kind", ["in process", "over gRPC"])
+async def test_rows_without_a_time_come_back_without_one_and_are_known_again(tmp_path: Path, kind: str) -> None:
+    rows = ["u-1,i-1,click,,0", "u-1,i-1,click,,0", "u-2,i-1,rating,3,0", "u-1,i-2,click,,0.0001", "u-1,i-1,click,,9"]
+    (tmp_path / "files").mkdir()
+    lines = ["user_id,item_id,event_type,value,timestamp", *rows]
+    (tmp_path / "files" / "interactions.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (tmp_path / "files" / "items.jsonl").write_text('{"item_id": "i-1"}\n', encoding="utf-8")
+    async with ports(tmp_path / "data", kind) as (intake, feedback):
+        await imported(tmp_path / "files", intake)
+        first = await exported(feedback, tmp_path / "a")
+        await imported(tmp_path / "a", intake)
+        again = await exported(feedback, tmp_path / "b")
+        events = [each.fact async for batch in feedback.tail(Watermark(), follow=False) for each in batch.records]
+
+    assert first == again
+    assert [line.rpartition(b",")[2] for line in first[0].splitlines()[1:]] == [b"0", b"0", b"0", b"0", b"9"]
+    times = [each.event_time_ms for each in events if isinstance(each, Event)]
+    assert sorted(times) == [9_000, *[clock()] * 4]
 
 
 async def test_importing_again_adds_no_event(folder: Path, tmp_path: Path) -> None:
