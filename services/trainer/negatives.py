@@ -34,19 +34,38 @@ class Negatives:
     log_expected: npt.NDArray[np.float32]
 
 
-def sample_negatives(targets: Rows, shares: npt.NDArray[np.float64], size: int, rng: np.random.Generator) -> Negatives:
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """How items occur among the events to learn from.
+
+    Attributes:
+        seen: (K,) int64 rows of those that occur: an item that nobody had is no fair negative.
+        of_targets: (N,) how often each item is a target, summing to 1.
+    """
+
+    seen: Rows
+    of_targets: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, item_rows: Rows, is_target: npt.NDArray[np.bool_], items: int) -> Shares:
+        """Count (E,) events over N items."""
+        counts = np.bincount(item_rows[is_target], minlength=items).astype(np.float64)
+        return cls(np.unique(item_rows), counts / max(1.0, counts.sum()))
+
+
+def sample_negatives(targets: Rows, shares: Shares, size: int, rng: np.random.Generator) -> Negatives:
     """Draw a batch's negatives.
 
     Args:
         targets: (T,) the batch's own targets.
-        shares: (N,) how often each item is a target, summing to 1.
+        shares: of the items.
         size: M.
         rng: draws them.
     """
     from_batch = int(size * IN_BATCH_SHARE)
-    uniform = rng.integers(0, len(shares), size - from_batch)
+    uniform = shares.seen[rng.integers(0, len(shares.seen), size - from_batch)]
     rows = np.concatenate([uniform, rng.choice(targets, from_batch)])
-    expected = (size - from_batch) / len(shares) + from_batch * shares[rows]
+    expected = (size - from_batch) / len(shares.seen) + from_batch * shares.of_targets[rows]
     return Negatives(rows, np.log(expected).astype(np.float32))
 
 

@@ -22,6 +22,7 @@ from services.trainer.ranking_training import Examples, RankingTask
 from services.trainer.retrieval_stage import Encoded, Run
 from services.trainer.slices import Slice, requests_at
 from services.trainer.two_stage import Retrieval, engagement, ranked, vectors_at
+from services.trainer.unseen_items import hide_ids, unseen_rows
 from shared.domain.events import EventType
 from shared.model.index import best_of
 from shared.model.knowledge import Scaler
@@ -82,6 +83,7 @@ class RankingStage:
         self._data, self._cut, self._moments = data, cut, moments
         self._run, self._settings = run, run.settings
         self._sequences = data.sequences(data.train)
+        self._unseen = unseen_rows(data.train.item_rows, len(data.dataset.items))
 
     def fit(self, sliced: Retrieval, served: Retrieval) -> RankerModel:
         """Fit on candidates of the retriever that has not seen the slice; stop and calibrate by those of the served.
@@ -105,6 +107,8 @@ class RankingStage:
             judge_start=True,
         )  # fmt: skip
         fit(task, how, self._run.checkpoints, self._run.progress)
+        network = model.parts.network
+        hide_ids(self._unseen, network.tower.ids, network.item_bias, network.rating.item_bias)
         return self._calibrated(model, judge)
 
     def _examined(self, sliced: Retrieval) -> tuple[Requests, CandidateLists, Rows]:
@@ -113,9 +117,10 @@ class RankingStage:
         users = np.searchsorted(self._sequences.offsets, self._cut.asked, side="right") - 1
         first = self._sequences.offsets[users]
         histories = Ragged.from_slices(self._sequences.item_rows, first, self._cut.asked - first)
+        allowed = self._data.validation.catalogue.copy()
+        allowed[self._unseen] = False  # to the training these are still to come: no fair choice
         finder = CandidateFinder(
-            sliced.knowledge.vectors, sliced.knowledge.transitions, self._data.validation.catalogue,
-            self._settings.quotas,
+            sliced.knowledge.vectors, sliced.knowledge.transitions, allowed, self._settings.quotas
         )  # fmt: skip
         rng = np.random.default_rng(self._settings.seed)
         lists = finder.find(vectors_at(sliced.model, asked), histories, histories, rng)

@@ -20,6 +20,7 @@ from services.trainer.sequences import TrainingSequences
 from services.trainer.splits import Split
 from services.trainer.transition_choice import Tried, chosen_parameters
 from services.trainer.two_stage import Retrieval, RetrievalOnly
+from services.trainer.unseen_items import hide_ids, unseen_rows
 from shared.model.encoding import ValueScale
 from shared.model.item_tower import ItemEncoding, ItemTable
 from shared.model.knowledge import KnowledgeSource, Statistics
@@ -132,6 +133,7 @@ class RetrievalStage:
             network.eval()
             return evaluate(RetrievalOnly(self._data.retriever(network)), self._data.validation).values["ndcg@10"]
 
+        hide_ids(unseen_rows(events.item_rows, len(self._data.dataset.items)), network.tower.ids)
         sequences = self._data.sequences(events)
         task = RetrievalTask(network, self._data.table, sequences, self._run.settings.retrieval, validate)
         self.reports[how.stage] = fit(task, how, self._run.checkpoints, self._run.progress)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from services.trainer.negatives import Negatives, sample_negatives, sampled_loss
+from services.trainer.negatives import Negatives, Shares, sample_negatives, sampled_loss
 from services.trainer.sequences import TrainingSequences, Windows, batches_by_length, cut_windows
 from shared.model.encoding import PackedHistories
 from shared.model.item_tower import ItemTable
@@ -78,9 +78,8 @@ class RetrievalTask:
     ) -> None:
         self.network, self.table, self.sequences, self.settings = network, table, sequences, settings
         self.validate = validate
-        counts = np.bincount(sequences.item_rows[sequences.is_target], minlength=len(table)).astype(np.float64)
-        self._shares = counts / max(1.0, counts.sum())
-        self._full = len(table) <= settings.full_softmax_items
+        self._shares = Shares.of(sequences.item_rows, sequences.is_target, len(table))
+        self._full = len(self._shares.seen) <= settings.full_softmax_items
 
     def batches(self, rng: np.random.Generator) -> Iterator[RetrievalBatch]:
         """One epoch: every event once."""
@@ -128,8 +127,10 @@ class RetrievalTask:
     def _used_items(self, batch: RetrievalBatch) -> tuple[Rows, HistoryInputs, _Places]:
         """The items whose vectors a batch needs, and everything as places among them."""
         if batch.negatives is None:
-            places = _Places(torch.from_numpy(batch.targets), torch.empty(0, dtype=torch.int64))
-            return np.arange(len(self.table)), HistoryInputs.of(batch.inputs), places
+            seen = self._shares.seen
+            history, targets = (np.searchsorted(seen, rows) for rows in (batch.inputs.item_rows, batch.targets))
+            places = _Places(torch.from_numpy(targets), torch.empty(0, dtype=torch.int64))
+            return seen, HistoryInputs.of(replace(batch.inputs, item_rows=history)), places
         columns = [batch.inputs.item_rows, batch.targets, batch.negatives.rows]
         wanted, place = np.unique(np.concatenate(columns), return_inverse=True)
         history, targets, negatives = np.split(place.astype(np.int64), np.cumsum([len(part) for part in columns])[:-1])

@@ -10,7 +10,7 @@ from services.trainer.datasets import Dataset
 from services.trainer.datasets_assembly import assemble
 from services.trainer.interchange_events import RawEvents
 from shared.domain.events import EventType
-from shared.domain.items import Item, User
+from shared.domain.items import ContentVector, Item, User
 
 DAY_S = 86_400.0
 
@@ -75,4 +75,31 @@ def walks(users: int = 120, items: int = 24, length: int = 12, seed: int = 0) ->
     details = [
         Item(f"i{row}", title=f"Item {row}", categories=(f"quarter-{4 * row // items}",)) for row in range(items)
     ]
+    return dataset_of(sorted(rows, key=lambda row: row[2]), details)
+
+
+def told_by_vectors(modality: str = "", users: int = 200, kinds: int = 4) -> Dataset:
+    """Everybody likes one kind of items, and nothing but a vector of this modality tells what kind an item is.
+
+    Of the 40 items of a kind ten are new: they are only ever somebody's last event, so no training sees them. Half of
+    the users end with a new one.
+
+    Args:
+        modality: of the vectors; "": items have none, and nothing tells the kind of a new item.
+        users: how many.
+        kinds: how many.
+    """
+    rng = np.random.default_rng(7)
+    centres = rng.normal(size=(kinds, 24))
+    rows = []
+    for user in range(users):
+        old, new = rng.permutation(30)[:9].tolist(), 30 + int(rng.integers(0, 10))
+        taken = [*old[:8], new if user % 2 else old[8]]
+        rows += [(f"u{user}", f"k{user % kinds}-{item}", time * 1000.0 + user) for time, item in enumerate(taken)]
+    details = []
+    for kind in range(kinds):
+        for number in range(40):
+            values = (centres[kind] + 0.5 * rng.normal(size=24)).astype(np.float32)
+            vectors = (ContentVector(modality, "theirs-1", f"{kind}-{number}", values),) if modality else ()
+            details.append(Item(f"k{kind}-{number}", vectors=vectors))
     return dataset_of(sorted(rows, key=lambda row: row[2]), details)
