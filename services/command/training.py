@@ -16,6 +16,7 @@ from shared.kernel.clock import system_clock
 from shared.kernel.config import load
 
 if TYPE_CHECKING:
+    from services.command.preparing import Prepared
     from services.trainer.app import Measured, TrainingReport, Workplace
     from services.trainer.datasets import Dataset
     from services.trainer.settings import TrainerSettings
@@ -40,6 +41,11 @@ def train(
         int,
         typer.Option(help="Processor threads; a second one gains a third on idle cores, and loses much on busy ones."),
     ] = 1,
+    min_user_events: Annotated[int, typer.Option(help="Learn only from users with so many events (k-core).")] = 0,
+    min_item_events: Annotated[int, typer.Option(help="Learn only from items with so many events (k-core).")] = 0,
+    keep_duplicates: Annotated[
+        bool, typer.Option("--keep-duplicates", help="Keep events that repeat another in all they say.")
+    ] = False,
     registry: RegistryUrl = "",
     address: Address = DEFAULT_ADDRESS,
     json: Json = False,
@@ -48,14 +54,20 @@ def train(
 
     A bundle that fails a gate is kept aside with its report and exit code 1; what is served stays.
     """
+    from services.command.preparing import prepared
+    from services.trainer.preprocessing import CleaningOptions
     from services.trainer.settings import TrainerSettings
 
     with readable_errors(), Bars() as bars:
         chosen = {"split": split, "preset": preset, "seed": seed, "threads": threads}
         settings = load(TrainerSettings, **chosen, **({"registry_url": registry} if registry else {}))
         dataset, watermark = _dataset(data, interactions, items, address)
-        report = _trained(dataset, settings, bars, watermark)
-    _show_report(report, dataset, json)
+        cleaning = CleaningOptions(
+            drop_duplicates=not keep_duplicates, min_user_events=min_user_events, min_item_events=min_item_events
+        )
+        ready = prepared(dataset, cleaning, bars)
+        report = _trained(ready.dataset, settings, bars, watermark)
+    _show_report(report, ready, json)
     if not report.publication.published:
         raise typer.Exit(1)
 
@@ -147,7 +159,7 @@ def _measured(dataset: Dataset, stages: Sequence[str], settings: TrainerSettings
         raise fail(str(error)) from error
 
 
-def _show_report(report: TrainingReport, dataset: Dataset, as_json: bool) -> None:
+def _show_report(report: TrainingReport, ready: Prepared, as_json: bool) -> None:
     manifest, publication = report.publication.manifest, report.publication
     from services.command.evaluating import SHOWN, row_of
     from services.trainer.comparison import differences
@@ -160,12 +172,15 @@ def _show_report(report: TrainingReport, dataset: Dataset, as_json: bool) -> Non
     data = {
         "version": publication.version, "published": publication.published, "serve_order": manifest.serve_order,
         "metrics": manifest.metrics, "gates": [gate.model_dump() for gate in manifest.gates], "seconds": report.seconds,
+        "prepared": ready.as_record(),
     }  # fmt: skip
     state = "published and served" if publication.published else "kept aside: a gate failed"
     show(
         as_json,
         data,
-        table(f"{dataset.name}, events that the measured models have not seen", ["model", *SHOWN, "ndcg, 95 %"], rows),
+        *ready.tables(),
+        table(f"{ready.dataset.name}, events that the measured models have not seen",
+              ["model", *SHOWN, "ndcg, 95 %"], rows),
         differences_table(differences(stages)),
         table("", ["gate", "", "measured", "required", ""], gates),
         table("", ["bundle", "", *report.seconds], [[publication.version, state,

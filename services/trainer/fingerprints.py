@@ -11,17 +11,18 @@ from dataclasses import replace
 import numpy as np
 
 from services.trainer.datasets import Dataset
+from services.trainer.preprocessing import occurrences
 from services.trainer.presets import TrainingSettings
 from shared.domain.items import ContentVector, Item
 
 
 def data_fingerprint(dataset: Dataset) -> str:
-    """Of users, items and events; names and details of items do not count."""
+    """Of users, items and events; names and details of items do not count, nor events that repeat another."""
     digest = hashlib.sha256()
     for names in (dataset.users.ids, dataset.items.ids):
         digest.update("\n".join(names).encode())
         digest.update(b"\0")
-    events = dataset.interactions
+    events = dataset.interactions.take(occurrences(dataset.interactions) == 0)
     for column in (events.user_rows, events.item_rows, events.event_types, events.times_s):
         digest.update(np.ascontiguousarray(column).tobytes())
     return digest.hexdigest()

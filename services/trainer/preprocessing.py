@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from services.trainer.datasets import Dataset, DatasetError, Interactions
 from services.trainer.datasets_assembly import assemble, raw_events_of
-from services.trainer.preprocessing_text import normalised_item, normalised_user
+from shared.model.text_form import normalised_item, normalised_user
 
 EXAMPLES_KEPT = 5
 
@@ -24,7 +24,7 @@ class CleaningOptions:
 
     Attributes:
         drop_duplicates: of events equal in user, item, type, value and time keep the first.
-        normalise_text: titles, descriptions, categories, tags and text attributes (see `preprocessing_text`).
+        normalise_text: titles, descriptions, categories, tags and text attributes (see `shared.model.text_form`).
         min_user_events, min_item_events: the k-core: drop users and items with fewer events, again and again until
             all that are left have enough; 0 or 1 drops nobody.
     """
@@ -74,8 +74,11 @@ def clean(dataset: Dataset, options: CleaningOptions) -> tuple[Dataset, Cleaning
         events = dataset.interactions.take(kept)
         items = tuple(items[row] for row in np.unique(events.item_rows))
         users = tuple(users[row] for row in np.unique(events.user_rows))
+    changed = tuple(change for change in changes if change.count)
+    if not changed:
+        return dataset, CleaningReport()
     cleaned = assemble(raw_events_of(dataset, kept), items, users, dataset.name)
-    return cleaned, CleaningReport(tuple(change for change in changes if change.count))
+    return cleaned, CleaningReport(changed)
 
 
 def occurrences(events: Interactions) -> npt.NDArray[np.int64]:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.domain.items import Item
+from shared.model.text_form import normalised_text
 
 TEXT, IMAGE = "text", "image"
 TEXT_LIMIT = 2_000
@@ -81,7 +82,7 @@ class TextReader:
 
     def read(self, item: Item) -> bytes:
         """Both in one text, cut at `TEXT_LIMIT`."""
-        parts = (part.strip() for part in (item.title, item.description))
+        parts = (normalised_text(part[:TEXT_LIMIT]) for part in (item.title, item.description))
         return ". ".join(part for part in parts if part)[:TEXT_LIMIT].encode()
 
 

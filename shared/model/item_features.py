@@ -22,6 +22,7 @@ import numpy.typing as npt
 from shared.domain.items import Item, Scalar
 from shared.domain.vocabulary import UNKNOWN_ROW, Vocabulary
 from shared.model.bundle import Bundle, read_strings, write_strings
+from shared.model.text_form import normalised_item
 
 FEATURES_FILE = "features.jsonl"
 EDGES_FILE = "edges.jsonl"
@@ -84,6 +85,7 @@ class ItemFeaturizer:
             items: the catalogue.
             limit: keep at most this many features, the most frequent ones.
         """
+        items = [normalised_item(item) for item in items]
         edges = _fit_edges(items)
         counts = Counter(name for item in items for _, name in set(_features(item, edges)))
         kept = [name for name, count in counts.most_common(limit) if count >= _MIN_ITEMS]
@@ -106,7 +108,7 @@ class ItemFeaturizer:
     def bags(self, items: Sequence[Item]) -> Bags:
         """The bags of items, row-aligned; features that training has not seen are left out."""
         offsets, ids, weights = [0], [], []
-        for item in items:
+        for item in map(normalised_item, items):
             groups: dict[str, list[int]] = {}
             for group, name in dict.fromkeys(_features(item, self.edges)):
                 row = self.names.row(name)

@@ -9,8 +9,8 @@ import pytest
 
 from services.trainer.datasets import DatasetError
 from services.trainer.preprocessing import CleaningOptions, clean, core_mask, occurrences
-from services.trainer.preprocessing_text import normalised_item, normalised_text
 from shared.domain.items import Item, User
+from shared.model.text_form import normalised_item, normalised_text
 from tests.unit.trainer.data_worlds import dataset_of, random_dataset
 
 UNTOUCHED = CleaningOptions(drop_duplicates=False, normalise_text=False)

@@ -1,6 +1,7 @@
 """Text of items and users in one form: Unicode NFC, single spaces, no control characters, no empty or repeated labels.
 
-Language, case and punctuation stay as they are: they carry meaning for the encoders.
+Language, case and punctuation stay as they are: they carry meaning for the encoders. Training and serving read items in
+this form, so that a stray space makes no new category.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from shared.domain.items import Item, Scalar, User
 
 def normalised_text(text: str) -> str:
     """The same words in one form."""
+    if text.isascii() and text.isprintable():
+        return " ".join(text.split())
     composed = unicodedata.normalize("NFC", text)
     visible = (letter if unicodedata.category(letter) not in {"Cc", "Cs"} else " " for letter in composed)
     return " ".join("".join(visible).split())
