@@ -11,6 +11,7 @@ from shared.clients.features import IDEMPOTENT_METHODS, GrpcFeatures
 from shared.kernel.client import ChannelOptions
 from shared.kernel.clock import Clock
 from shared.kernel.hosting import connect, run_service
+from shared.model.content_opening import open_text_encoder
 
 
 @asynccontextmanager
@@ -19,7 +20,7 @@ async def open_alone(settings: CandidateGenerationSettings, clock: Clock) -> Asy
     options = ChannelOptions(idempotent_methods=IDEMPOTENT_METHODS)
     async with (
         connect(settings.feature_address, options) as channel,
-        open_candidate_generation(settings, clock, GrpcFeatures(channel)) as app,
+        open_candidate_generation(settings, clock, GrpcFeatures(channel), open_text_encoder()) as app,
     ):
         yield app
 

@@ -17,6 +17,7 @@ from services.candidate_generation.bundle_watch import EngineKeeper, load_parts,
 from services.candidate_generation.catalogue import Catalogue
 from services.candidate_generation.catalogue_watch import CatalogueWatch
 from services.candidate_generation.engine import EngineParts, Threads
+from services.candidate_generation.meanings import QueryEncoder
 from services.candidate_generation.query import Source
 from services.candidate_generation.retrieval import CandidateRetrieval, Quotas, Serving
 from services.candidate_generation.servicer import CandidateGenerationServicer
@@ -39,10 +40,12 @@ from shared.kernel.readiness import Readiness
 from shared.kernel.server import Hosted
 from shared.model.bundle import Bundle
 from shared.model.bundle_watcher import BundleSource, BundleStatus, BundleWatcher
+from shared.model.content import FrozenEncoder
 from shared.model.registry import Registry
 
 SERVICE_NAME = "winnow.v1.CandidateGenerationService"
 _DAY_MS = 86_400_000
+_PATIENCE_SHARE = 0.6  # of a source's time, for the vector of a query: the rest is for the words
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +65,26 @@ class CandidateGenerationApp:
 
 @asynccontextmanager
 async def open_candidate_generation(
-    settings: CandidateGenerationSettings, clock: Clock, features: Features
+    settings: CandidateGenerationSettings, clock: Clock, features: Features, text: FrozenEncoder | None = None
 ) -> AsyncIterator[CandidateGenerationApp]:
-    """Run candidate generation beside a feature service. Ready once the catalogue has been read."""
+    """Run candidate generation beside a feature service. Ready once the catalogue has been read.
+
+    Args:
+        settings: of the service.
+        clock: Unix milliseconds.
+        features: where the catalogue is.
+        text: encodes queries as the feature service encodes items; None: search compares words.
+    """
     readiness = Readiness()
-    watch = CatalogueWatch(features, Catalogue(settings.fresh_pool_items), clock, readiness)
+    catalogue = Catalogue(settings.fresh_pool_items, text.encoder_id if text else "")
+    watch = CatalogueWatch(features, catalogue, clock, readiness)
     lists = TopLists(features, watch.catalogue, clock, _polling(settings))
     serving = Serving()
     quotas = Quotas(settings.quotas, settings.source_timeout_ms)
-    retrieval = CandidateRetrieval(sources_of(settings, lists), watch, serving, quotas)
     # BLAS, too, would start a thread for every core at each small product.
-    with threadpool_limits(1), _thread("search") as search, _thread("encode") as encode:
+    with threadpool_limits(1), _thread("search") as search, _thread("encode") as encode, _thread("query") as asking:
+        queries = QueryEncoder(text, asking) if text else None
+        retrieval = CandidateRetrieval(sources_of(settings, lists, queries), watch, serving, quotas)
         keeper = EngineKeeper(serving, watch, Threads(search, encode))
         bundles = _bundle_watcher(settings, clock, keeper)
         async with Supervised() as tasks:
@@ -80,6 +92,8 @@ async def open_candidate_generation(
             tasks.start("top lists", lists.run)
             tasks.start("vectors", keeper.run)
             tasks.start("bundles", bundles.run)
+            if queries:
+                tasks.start("text encoder", queries.warm_up)
             yield CandidateGenerationApp(_hosted(retrieval, clock, readiness), retrieval, lambda: bundles.status)
 
 
@@ -88,10 +102,12 @@ def _thread(name: str) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, name, initializer=torch.set_num_threads, initargs=(1,))
 
 
-def sources_of(settings: CandidateGenerationSettings, lists: TopLists) -> tuple[Source, ...]:
+def sources_of(
+    settings: CandidateGenerationSettings, lists: TopLists, queries: QueryEncoder | None = None
+) -> tuple[Source, ...]:
     """In the order in which equal ranks are merged: what knows the user best comes first."""
     return (
-        SearchSource(),
+        SearchSource(queries, settings.source_timeout_ms * _PATIENCE_SHARE),
         SimilarSource(),
         RetrieverSource(),
         NeighboursSource(),

@@ -15,6 +15,7 @@ from services.candidate_generation.attributes import AttributeColumns
 from services.candidate_generation.availability import AvailabilityWindows
 from services.candidate_generation.columns import Column
 from services.candidate_generation.lexicon import item_labels, item_words
+from services.candidate_generation.meanings import MeaningVectors
 from services.candidate_generation.newest import NewestItems
 from services.candidate_generation.postings import PostingIndex
 from shared.domain.items import Item
@@ -35,6 +36,7 @@ class Catalogue:
 
     Args:
         newest: how many of the newest items are kept at hand.
+        text_encoder_id: whose vectors say what items mean; "": none.
 
     Attributes:
         size: S, slots so far, those of deleted items included.
@@ -44,9 +46,10 @@ class Catalogue:
         words: slots by word of title, tags and categories.
         attributes: typed attributes, for conditions.
         windows: availability windows.
+        meanings: text vectors by slot.
     """
 
-    def __init__(self, newest: int = 1000) -> None:
+    def __init__(self, newest: int = 1000, text_encoder_id: str = "") -> None:
         self.size = 0
         self.version = 0
         self.categories, self.labels, self.words = PostingIndex(), PostingIndex(), PostingIndex()
@@ -60,6 +63,7 @@ class Catalogue:
         self._born_ms = Column(np.int64)
         self.attributes = AttributeColumns(self._live_items)
         self.windows = AvailabilityWindows()
+        self.meanings = MeaningVectors(text_encoder_id)
         self._newest = NewestItems(newest)
         self._updated: dict[int, str] = {}
 
@@ -176,6 +180,7 @@ class Catalogue:
         self.labels.change(slot, item_labels(old) if old else {}, item_labels(new))
         self.words.change(slot, item_words(old) if old else {}, item_words(new))
         self.attributes.changed(slot, new)
+        self.meanings.changed(slot, new)
 
     def _new_slot(self, item: Item) -> int:
         if self._free:

@@ -100,10 +100,11 @@ async def _open_feature(services: Services, stack: AsyncExitStack, clock: Clock)
 async def _open_candidate_generation(services: Services, stack: AsyncExitStack, clock: Clock) -> None:
     from services.candidate_generation.app import open_candidate_generation
     from services.candidate_generation.settings import CandidateGenerationSettings
+    from shared.model.content_opening import open_text_encoder
 
     settings = load(CandidateGenerationSettings)
     features = services.features or GrpcFeatures(await _channel(stack, settings.feature_address))
-    app = await stack.enter_async_context(open_candidate_generation(settings, clock, features))
+    app = await stack.enter_async_context(open_candidate_generation(settings, clock, features, open_text_encoder()))
     services.candidates = app.candidates
     services.hosted.append((settings, app.hosted))
 

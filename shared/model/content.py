@@ -55,7 +55,7 @@ class FrozenEncoder(Protocol):
         """Name and version; vectors of different ids are never compared. At most 128 bytes."""
 
     def encode(self, contents: Sequence[bytes]) -> Encoded:
-        """Encode n contents: UTF-8 text, or the bytes of an image file. Blocking; one caller at a time."""
+        """Encode n contents: UTF-8 text, or the bytes of an image file. Blocking; from any thread."""
 
 
 class ContentReader(Protocol):

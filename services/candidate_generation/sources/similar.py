@@ -1,28 +1,27 @@
 """Items like the seeds: near them as vectors, and what users went on to after them.
 
-Each seed votes with two ranked lists; reciprocal rank fusion (Cormack et al. 2009) adds the votes up, because cosines
-and transition counts share no scale. Without a bundle, shared categories and tags decide.
+Each seed votes with two ranked lists; reciprocal rank fusion adds the votes up, because cosines and transition counts
+share no scale. Without a bundle, shared categories and tags decide.
 
 G groups of seeds, D vector size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
 from services.candidate_generation.catalogue import NOWHERE
 from services.candidate_generation.engine import Engine
+from services.candidate_generation.fusing import fused
 from services.candidate_generation.lexicon import item_labels, weighted_sum
-from services.candidate_generation.query import NOTHING, Floats, Query, Slots, SourceAnswer
+from services.candidate_generation.query import Floats, Query, Slots, SourceAnswer
 from services.candidate_generation.selection import best_slots
 
 NAME: Final = "similar"
 
 _MOST_GROUPS = 10  # more seeds than this are averaged in groups: each group costs a search
-_RANK_OFFSET = 60
 
 
 class SimilarSource:
@@ -44,7 +43,7 @@ class SimilarSource:
         lists = [_without(slots, seeds) for slots, _ in await _near(query, query.engine, seeds, quota + len(seeds))]
         for slots, _ in query.engine.similar(query.request.seed_item_ids, 2 * quota + len(seeds)):
             lists.append(_without(query.eligible.among(slots), seeds)[:quota])
-        return _fused(lists, quota)
+        return fused(lists, quota)
 
 
 async def _near(query: Query, engine: Engine, seeds: Slots, k: int) -> list[tuple[Slots, Floats]]:
@@ -59,16 +58,6 @@ async def _near(query: Query, engine: Engine, seeds: Slots, k: int) -> list[tupl
 
 def _without(slots: Slots, seeds: Slots) -> Slots:
     return slots[~np.isin(slots, seeds)]
-
-
-def _fused(lists: Sequence[Slots], quota: int) -> SourceAnswer:
-    if not lists:
-        return NOTHING
-    votes = np.concatenate([1 / (_RANK_OFFSET + 1 + np.arange(len(slots))) for slots in lists])
-    slots, places = np.unique(np.concatenate(lists), return_inverse=True)
-    scores = np.bincount(places, votes, minlength=len(slots)).astype(np.float32)
-    order = np.lexsort((slots, -scores))[:quota]
-    return SourceAnswer(slots[order], scores[order])
 
 
 def _by_labels(query: Query, seeds: Slots, quota: int) -> SourceAnswer:

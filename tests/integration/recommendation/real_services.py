@@ -23,6 +23,8 @@ from services.recommendation.settings import RecommendationSettings
 from shared.domain.events import Event, EventType
 from shared.kernel.clock import system_clock
 from shared.kernel.config import load
+from shared.model.content_opening import open_content, open_text_encoder
+from shared.model.content_settings import ContentSettings
 from tests.fakes_services import FakeRanking
 from tests.unit.recommendation.front import ask, film
 
@@ -37,24 +39,35 @@ class Running:
 
 
 @asynccontextmanager
-async def running(folder: Path, films: int = 40) -> AsyncIterator[Running]:
-    """Every service but the ranker, on a catalogue of so many films that somebody else has seen."""
+async def running(folder: Path, films: int = 40, *, encoding: bool = False) -> AsyncIterator[Running]:
+    """Every service but the ranker, on a catalogue of so many films that somebody else has seen.
+
+    Args:
+        folder: for all state.
+        films: how many.
+        encoding: texts of items and queries go through the multilingual encoder.
+    """
     ranking = FakeRanking()
     async with open_feedback(load(FeedbackSettings, data_dir=folder), system_clock) as feedback:
         if films:
             await feedback.intake.upsert_items([replace(film(n), created_ms=system_clock()) for n in range(films)])
             await feedback.intake.record_events([like(f"seen-{n}", "someone", f"film-{n:03}") for n in range(films)])
-        async with _front(folder, feedback, ranking) as recommender:
+        async with _front(folder, feedback, ranking, encoding) as recommender:
             yield Running(feedback, recommender, ranking)
 
 
 @asynccontextmanager
-async def _front(folder: Path, feedback: FeedbackApp, ranking: FakeRanking) -> AsyncIterator[Recommender]:
+async def _front(
+    folder: Path, feedback: FeedbackApp, ranking: FakeRanking, encoding: bool
+) -> AsyncIterator[Recommender]:
     """The services over the log, each opened when the one before it has caught up."""
-    async with open_feature(load(FeatureSettings, data_dir=folder), system_clock, feedback.feedback) as feature:
+    reading = load(ContentSettings, data_dir=folder, text_encoder="multilingual", image_encoder="none")
+    vectors, text = (open_content(reading), open_text_encoder(reading)) if encoding else (None, None)
+    own = load(FeatureSettings, data_dir=folder)
+    async with open_feature(own, system_clock, feedback.feedback, vectors) as feature:
         await feature.hosted.readiness.wait_ready()
         candidate_settings = load(CandidateGenerationSettings, data_dir=folder)
-        async with open_candidate_generation(candidate_settings, system_clock, feature.features) as candidates:
+        async with open_candidate_generation(candidate_settings, system_clock, feature.features, text) as candidates:
             await candidates.hosted.readiness.wait_ready()
             settings = load(RecommendationSettings, data_dir=folder, reserve_slates=0)
             ports = (feedback.feedback, feature.features, candidates.candidates, ranking)

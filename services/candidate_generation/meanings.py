@@ -1,0 +1,117 @@
+"""What items mean: the text vectors that come with the catalogue, and queries as vectors of the same encoder.
+
+The comparison is exact, one product over all vectors: 100,000 items of 512 numbers take some 20 ms of a core.
+
+S slots, D numbers a vector.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from concurrent.futures import Executor
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.domain.items import Item
+from shared.model.content import TEXT, FrozenEncoder
+
+Floats = npt.NDArray[np.float32]
+
+_FIRST_CAPACITY = 64
+_REMEMBERED_QUERIES = 1_000
+
+
+class MeaningVectors:
+    """The unit text vector of each slot, zero where there is none.
+
+    Args:
+        encoder_id: vectors of any other encoder are passed over; "": all are.
+    """
+
+    def __init__(self, encoder_id: str = "") -> None:
+        self._encoder_id = encoder_id
+        self._vectors: Floats = np.zeros((0, 0), np.float32)
+        self._known = 0
+
+    def __len__(self) -> int:
+        """How many slots have got a vector so far."""
+        return self._known
+
+    def changed(self, slot: int, item: Item) -> None:
+        """The slot holds this content now."""
+        values = next(
+            (each.values for each in item.vectors if each.modality == TEXT and each.encoder_id == self._encoder_id),
+            None,
+        )
+        if values is not None:
+            self._reserve(slot, len(values))
+        if slot < len(self._vectors):
+            self._put(slot, values)
+
+    def cosines(self, query: Floats, size: int) -> Floats:
+        """(S,) with each slot; 0 where there is no vector."""
+        scores = np.zeros(size, np.float32)
+        held = min(size, len(self._vectors))
+        if held and self._vectors.shape[1] == len(query):
+            scores[:held] = self._vectors[:held] @ query
+        return scores
+
+    def _put(self, slot: int, values: Floats | None) -> None:
+        had = bool(self._vectors[slot].any())
+        norm = 0.0 if values is None or len(values) != self._vectors.shape[1] else float(np.linalg.norm(values))
+        self._vectors[slot] = values / norm if values is not None and norm > 0 else 0
+        self._known += bool(norm > 0) - had
+
+    def _reserve(self, slot: int, width: int) -> None:
+        if slot < len(self._vectors) and self._vectors.shape[1]:
+            return
+        width = self._vectors.shape[1] or width
+        grown = np.zeros((max(slot + 1, 2 * len(self._vectors), _FIRST_CAPACITY), width), np.float32)
+        grown[: len(self._vectors), : self._vectors.shape[1]] = self._vectors
+        self._vectors = grown
+
+
+class QueryEncoder:
+    """Queries as vectors, in a thread of its own.
+
+    Args:
+        encoder: of the items' texts.
+        thread: where it runs.
+
+    Attributes:
+        ready: the encoder's weights have been read.
+    """
+
+    def __init__(self, encoder: FrozenEncoder, thread: Executor) -> None:
+        self._encoder, self._thread = encoder, thread
+        self._remembered: OrderedDict[str, Floats] = OrderedDict()
+        self.ready = False
+
+    async def warm_up(self) -> None:
+        """Read the weights before the first query does."""
+        await self._encoded("a query")
+        self.ready = True
+
+    async def vector(self, text: str, patience_ms: float) -> Floats:
+        """(D,) the query's unit vector; often asked ones are remembered.
+
+        Raises:
+            TimeoutError: it takes longer than that.
+        """
+        if (known := self._remembered.get(text)) is not None:
+            self._remembered.move_to_end(text)
+            return known
+        async with asyncio.timeout(patience_ms / 1000):
+            made = await self._encoded(text)
+        self._remembered[text] = made
+        if len(self._remembered) > _REMEMBERED_QUERIES:
+            self._remembered.popitem(last=False)
+        return made
+
+    async def _encoded(self, text: str) -> Floats:
+        loop = asyncio.get_running_loop()
+        encoded = await loop.run_in_executor(self._thread, self._encoder.encode, [text.encode()])
+        vector: Floats = encoded.vectors[0]
+        return vector
