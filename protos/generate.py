@@ -1,6 +1,6 @@
 """Generate the stubs in `shared/stubs` from the protos, and lint the protos.
 
-usage: python protos/generate.py [--output FOLDER] [--lint]
+usage: python protos/generate.py [--output FOLDER] [--lint] [--descriptors FILE]
 
 `buf/validate/validate.proto` is taken from the descriptor that the `protovalidate` wheel carries, `google/rpc` from
 `googleapis-common-protos`: nothing foreign is kept in the repository, and no registry of protos is needed.
@@ -26,11 +26,14 @@ VALIDATE = "buf/validate/validate.proto"
 
 
 def main() -> int:
-    """Read the arguments and do one of the two."""
+    """Read the arguments and do one of the three."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=STUBS, help="where the stubs go (default: shared/stubs)")
     parser.add_argument("--lint", action="store_true", help="lint with buf instead of generating")
+    parser.add_argument("--descriptors", type=Path, help="write the whole contract, all imports included, to one file")
     arguments = parser.parse_args()
+    if arguments.descriptors:
+        return _protoc([f"--descriptor_set_out={arguments.descriptors.absolute()}", "--include_imports"], _own_protos())
     return lint() if arguments.lint else generate(arguments.output)
 
 

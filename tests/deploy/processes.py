@@ -15,6 +15,7 @@ from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from winnow.v1 import catalog_service_pb2, catalog_service_pb2_grpc, item_pb2
 
 from tests.certificates import LOOPBACK, Authority, write_files
 from tests.e2e.product import free_port, wait_until
@@ -23,6 +24,8 @@ ROOT = Path(__file__).parents[2]
 POLICY = ROOT / "deploy" / "kubernetes" / "base" / "policy.yaml"
 SERVICES = ("feedback", "feature", "candidate_generation", "recommendation")
 START_SECONDS, STOP_SECONDS = 60, 30
+SHOP = "spiffe://cluster.local/ns/shop/sa/backend"
+"""A caller of another team, as the shipped policy names one."""
 PSEUDONYM_KEY = "the key of pseudonyms, which nobody may see"
 PAGE_SECRET = "the secret of page tokens, which nobody may see"
 
@@ -50,6 +53,13 @@ class Deployment:
     def log(self, name: str) -> str:
         """What a service has logged so far."""
         return (self.folder / f"{name}.log").read_text()
+
+    def fill(self) -> None:
+        """Some items, sent by a caller of another team."""
+        items = [item_pb2.Item(item_id=f"i{n}", title=f"Item {n}", categories=["lamps"]) for n in range(20)]
+        with self.calling("feedback", SHOP) as channel:
+            stub = catalog_service_pb2_grpc.CatalogServiceStub(channel)
+            stub.UpsertItems(catalog_service_pb2.UpsertItemsRequest(items=items), timeout=START_SECONDS)
 
     def metrics(self, name: str) -> str:
         """What Prometheus would read of a service."""

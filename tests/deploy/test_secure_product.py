@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import pytest
 from winnow.v1 import (
-    catalog_service_pb2,
-    catalog_service_pb2_grpc,
     event_pb2,
     feedback_service_pb2,
     feedback_service_pb2_grpc,
-    item_pb2,
     monitoring_service_pb2,
     monitoring_service_pb2_grpc,
     privacy_service_pb2,
@@ -22,21 +18,12 @@ from winnow.v1 import (
     recommendation_service_pb2_grpc,
 )
 
-from tests.deploy.processes import PAGE_SECRET, PSEUDONYM_KEY, SERVICES, Deployment
+from tests.deploy.processes import PAGE_SECRET, PSEUDONYM_KEY, SERVICES, SHOP, Deployment
 from tests.e2e.product import wait_until
 
 OPERATOR = "spiffe://winnow/operator"
-SHOP = "spiffe://cluster.local/ns/shop/sa/backend"
 USER, SEARCHED = "anna.secret@example.org", "a very private search"
 CALL_SECONDS = 10
-
-
-@pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """A running product without a ranker and without a bundle: it answers, degraded."""
-    made = Deployment(tmp_path_factory.mktemp("deployment"))
-    with made.running():
-        yield made
 
 
 def slate_of(channel: grpc.Channel, user_id: str) -> recommendation_service_pb2.RecommendResponse:
@@ -45,16 +32,8 @@ def slate_of(channel: grpc.Channel, user_id: str) -> recommendation_service_pb2.
     return stub.Recommend(recommendation_service_pb2.RecommendRequest(user_id=user_id), timeout=CALL_SECONDS)
 
 
-def fill(deployment: Deployment) -> None:
-    """Some items."""
-    items = [item_pb2.Item(item_id=f"i{n}", title=f"Item {n}", categories=["lamps"]) for n in range(20)]
-    with deployment.calling("feedback", SHOP) as channel:
-        stub = catalog_service_pb2_grpc.CatalogServiceStub(channel)
-        stub.UpsertItems(catalog_service_pb2.UpsertItemsRequest(items=items), timeout=CALL_SECONDS)
-
-
 def test_an_item_travels_through_all_services_to_a_caller_of_another_team(deployment: Deployment) -> None:
-    fill(deployment)
+    deployment.fill()
     with deployment.calling("recommendation", SHOP) as channel:
         wait_until(lambda: slate_of(channel, USER).items, 30, lambda: deployment.log("recommendation")[-2000:])
         slate = slate_of(channel, USER)
