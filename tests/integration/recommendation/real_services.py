@@ -21,6 +21,8 @@ from services.recommendation.queries import Query
 from services.recommendation.recommender import Recommender
 from services.recommendation.settings import RecommendationSettings
 from shared.domain.events import Event, EventType
+from shared.domain.slates import ServedSlate
+from shared.domain.watermark import Watermark
 from shared.kernel.clock import system_clock
 from shared.kernel.config import load
 from shared.model.content_opening import open_content, open_text_encoder
@@ -84,3 +86,12 @@ def now(user_id: str = "ann", **asked: object) -> Query:
 def like(event_id: str, user_id: str, item_id: str) -> Event:
     """A like, a second ago."""
     return Event(event_id, user_id, item_id, EventType.LIKE, system_clock() - 1_000)
+
+
+async def logged(services: Running, recommendation_id: str) -> ServedSlate:
+    """Follow the log until the slate is in it."""
+    async for batch in services.feedback.feedback.tail(Watermark(), follow=True):
+        for record in batch.records:
+            if isinstance(record.fact, ServedSlate) and record.fact.recommendation_id == recommendation_id:
+                return record.fact
+    raise AssertionError("the log ended")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shared.domain.slates import ServedSlate
-from shared.domain.watermark import Watermark
-from tests.integration.recommendation.real_services import Running, like, now, running
+from tests.integration.recommendation.real_services import like, logged, now, running
 from tests.unit.recommendation.front import item_ids, losses, pages_after
 
 
@@ -24,7 +22,7 @@ async def test_an_event_changes_the_slate_that_is_asked_for_with_its_watermark(t
 async def test_pages_are_read_back_from_the_real_log(tmp_path: Path) -> None:
     async with running(tmp_path) as services:
         first = await services.recommender.recommend(now())
-        slate = await _logged(services, first.recommendation_id)
+        slate = await logged(services, first.recommendation_id)
         pages = await pages_after(services.recommender, now(), first)
 
     shown = [item_id for page in pages for item_id in item_ids(page)]
@@ -35,17 +33,8 @@ async def test_pages_are_read_back_from_the_real_log(tmp_path: Path) -> None:
 async def test_a_slate_of_the_real_log_replays_to_itself(tmp_path: Path) -> None:
     async with running(tmp_path) as services:
         answer = await services.recommender.recommend(now())
-        await _logged(services, answer.recommendation_id)
+        await logged(services, answer.recommendation_id)
         report = await services.recommender.replay(now(), answer.recommendation_id)
 
     assert report.differences == ()
     assert [entry.item_id for entry in report.replayed] == item_ids(answer)
-
-
-async def _logged(services: Running, recommendation_id: str) -> ServedSlate:
-    """Follow the log until the slate is in it."""
-    async for batch in services.feedback.feedback.tail(Watermark(), follow=True):
-        for record in batch.records:
-            if isinstance(record.fact, ServedSlate) and record.fact.recommendation_id == recommendation_id:
-                return record.fact
-    raise AssertionError("the log ended")
