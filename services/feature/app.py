@@ -20,7 +20,7 @@ from services.feature.paging import PageTokens
 from services.feature.progress import Progress
 from services.feature.projection import Projection
 from services.feature.servicer import FeatureServicer
-from services.feature.settings import FeatureSettings
+from services.feature.settings import DAY_MS, FeatureSettings
 from services.feature.sqlite_store import open_sqlite_store
 from services.feature.store import FeatureStore
 from services.feature.updater import Updater
@@ -82,7 +82,11 @@ async def open_feature(
         tasks.start("feature-scrub", writer.scrub)
         tasks.start("feature-log", _updater(settings, clock, feedback, writer, readiness).run)
         features = ProjectedFeatures(
-            projection, PageTokens(await store.page_token_key()), clock, settings.served_expiry_minutes * 60_000
+            projection,
+            PageTokens(await store.page_token_key()),
+            clock,
+            settings.lifetimes,
+            settings.content_max_age_days * DAY_MS,
         )
         servicer = FeatureServicer(features, settings.wait_limit_ms)
         register = partial(add_FeatureServiceServicer_to_server, servicer)

@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from services.feature.attribute_uses import AttributeUses
 from services.feature.decayed_counts import DecayedCounts
-from services.feature.item_entry import Counted, ItemEntry, Place
+from services.feature.item_entry import Counted, ItemEntry, Place, freshness_of
 from services.feature.store import StoredCounts, StoredItem
+from shared.domain.freshness import NOTHING_OF_ITEM
 from shared.domain.items import ContentVector, Item
 from shared.domain.user_state import ItemState, ItemStatus, TopOrder
 from shared.model.content_vectors import with_vectors
@@ -136,7 +137,7 @@ class Catalogue:
         missing = [item_id for item_id in item_ids if item_id not in states]
         if missing:
             self._make_states([self.entries[item_id] for item_id in missing if item_id in self.entries])
-        return [states.get(item_id) or ItemState(item_id, ItemStatus.NOT_FOUND) for item_id in item_ids]
+        return [states.get(item_id) or _unknown(item_id) for item_id in item_ids]
 
     def categories_of(self, item_id: str) -> tuple[str, ...]:
         """Categories of a present item, none of another."""
@@ -169,7 +170,7 @@ class Catalogue:
         return [
             StoredItem(
                 entry.item_id, entry.status, entry.upserted, entry.first_seen_ms, entry.watermark, entry.partition,
-                entry.offset,
+                entry.offset, entry.updated_ms,
             )
             for entry in entries
         ]  # fmt: skip
@@ -185,7 +186,7 @@ class Catalogue:
         for stored in sorted(items, key=lambda item: (item.partition, item.offset)):
             entry = self._add(stored.item_id)
             entry.first_seen_ms = stored.first_seen_ms
-            place = Place(stored.watermark, stored.partition, stored.offset, stored.first_seen_ms)
+            place = Place(stored.watermark, stored.partition, stored.offset, stored.updated_ms)
             self._place(entry, stored.status, stored.item, place)
         rows = [self.touch(stored.item_id).row for stored in counts]
         for number, window in enumerate(self._all_counts()):
@@ -231,6 +232,7 @@ class Catalogue:
         entry.status, entry.upserted = status, item
         entry.item = replace(item, created_ms=item.created_ms or entry.first_seen_ms) if item else None
         entry.watermark, entry.partition, entry.offset = place.watermark, place.partition, place.offset
+        entry.updated_ms = place.recorded_ms
         self.version += 1
         self._changed(entry)
         self._states.pop(entry.item_id, None)
@@ -281,5 +283,9 @@ class Catalogue:
         for entry, (popularity, trend, hourly, monthly, exposures) in zip(entries, scores, strict=True):
             self._states[entry.item_id] = ItemState(
                 entry.item_id, entry.status, entry.item, popularity, trend, entry.watermark, entry.first_seen_ms,
-                hourly, monthly, exposures,
+                hourly, monthly, exposures, entry.updated_ms, freshness_of(entry, counted=popularity + monthly > 0),
             )  # fmt: skip
+
+
+def _unknown(item_id: str) -> ItemState:
+    return ItemState(item_id, ItemStatus.NOT_FOUND, freshness=NOTHING_OF_ITEM)

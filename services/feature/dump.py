@@ -40,6 +40,7 @@ def _content(entry: ItemEntry) -> dict[str, Any]:
         "content": None if entry.upserted is None else fact_to_bytes(entry.upserted).hex(),
         "first_seen_ms": entry.first_seen_ms,
         "watermark": entry.watermark,
+        "updated_ms": entry.updated_ms,
     }
 
 
@@ -55,9 +56,10 @@ def _user(stored: UserHistory) -> dict[str, Any]:
         "subject": user.subject,
         "history": stored.events,
         "event_counts": sorted(user.event_counts.items()),
-        "hidden": sorted(user.hidden_item_ids),
+        "hidden": sorted(user.hidden.items()),
         "followed": sorted(user.followed.items()),
         "slates": user.slates,
+        "profile_ms": user.profile_ms,
         "profile": None if user.profile is None else fact_to_bytes(user.profile).hex(),
     }
 

@@ -11,9 +11,10 @@ from services.feature.paging import PageTokens
 from services.feature.projection import Projection
 from services.feature.top_items import top_items
 from services.feature.user_entry import UserEntry
-from services.feature.user_view import Categories, UserView, view_of
+from services.feature.user_view import Categories, Lifetimes, Moment, UserView, freshness_of, view_of
 from services.feature.watching import watch_items
 from shared.domain.attributes import AttributeUse
+from shared.domain.freshness import ANY_AGE, NOTHING_OF_USER, FeatureStatus
 from shared.domain.history import HISTORY_LIMIT, History
 from shared.domain.services import ATTRIBUTES_LISTED
 from shared.domain.user_state import ItemChanges, ItemState, ProjectionStatus, TopItems, TopOrder, UserState
@@ -36,13 +37,15 @@ class ProjectedFeatures:
     """Answers from the projection.
 
     Attributes:
-        served_expiry_ms: how long a served item counts as served.
+        lifetimes: how long things about a user count.
+        content_age_ms: content that was upserted longer ago is reported as OUTSIDE_MAX_AGE; 0: none is.
     """
 
     projection: Projection
     tokens: PageTokens
     clock: Clock
-    served_expiry_ms: int
+    lifetimes: Lifetimes
+    content_age_ms: int = ANY_AGE
     _ids: _SortedIds = field(default_factory=lambda: _SortedIds())  # noqa: PLW0108  # the class stands below
 
     async def user_state(
@@ -55,14 +58,21 @@ class ProjectedFeatures:
         if entry is None:
             entry = await self.projection.users.find(user_id)
         if entry is None:  # what arrived meanwhile may be about this user: only what was there before is included
-            return UserState(user_id, History.empty(), watermark=str(applied), stale=not reached)
-        state = self._view(entry, max(0, min(history_limit, HISTORY_LIMIT))).state
-        return replace(state, watermark=str(progress.applied), stale=not reached)
+            unknown = UserState(user_id, History.empty(), freshness=NOTHING_OF_USER)
+            return replace(unknown, watermark=str(applied), stale=not reached)
+        moment = Moment(self.clock(), max(0, min(history_limit, HISTORY_LIMIT)))
+        state = self._view(entry, moment).state
+        freshness = freshness_of(entry, state, self.lifetimes, moment.now_ms)
+        return replace(state, watermark=str(progress.applied), stale=not reached, freshness=freshness)
 
     async def items(self, item_ids: Sequence[str], *, include_vectors: bool = False) -> tuple[ItemState, ...]:
         """Items in request order. Their vectors are there in any case: leaving them out costs a copy."""
         del include_vectors
-        return tuple(self.projection.catalogue.states(item_ids))
+        states = self.projection.catalogue.states(item_ids)
+        if self.content_age_ms == ANY_AGE:
+            return tuple(states)
+        oldest_ms = self.clock() - self.content_age_ms
+        return tuple(_aged(state) if state.updated_ms < oldest_ms else state for state in states)
 
     async def top_items(self, order: TopOrder, *, category: str = "", limit: int = 100) -> TopItems:
         """Available items with decayed counts, best first; at most `TOP_LIMIT`."""
@@ -106,18 +116,19 @@ class ProjectedFeatures:
         more = start + page_size < len(ids)
         return ItemPage(tuple(catalogue.states(page)), self.tokens.seal(page[-1], category) if more else "")
 
-    def _view(self, entry: UserEntry, history_limit: int) -> UserView:
-        catalogue = self.projection.catalogue
-        expired_before_ms = self.clock() - self.served_expiry_ms
-        view = entry.view
-        if isinstance(view, UserView) and view.holds(
-            entry, catalogue.categories_version, history_limit, expired_before_ms
-        ):
+    def _view(self, entry: UserEntry, moment: Moment) -> UserView:
+        catalogue, view = self.projection.catalogue, entry.view
+        if isinstance(view, UserView) and view.holds(entry, catalogue.categories_version, moment):
             return view
         categories = Categories(catalogue.categories_of, catalogue.categories_version)
-        view = view_of(entry, categories, history_limit=history_limit, expired_before_ms=expired_before_ms)
-        entry.view = view
+        entry.view = view = view_of(entry, categories, self.lifetimes, moment)
         return view
+
+
+def _aged(state: ItemState) -> ItemState:
+    if state.freshness.content is not FeatureStatus.PRESENT:
+        return state
+    return replace(state, freshness=replace(state.freshness, content=FeatureStatus.OUTSIDE_MAX_AGE))
 
 
 class _SortedIds:

@@ -197,7 +197,8 @@ class _Run:
             elif isinstance(fact, ServedSlate):
                 self._apply_slate(fact, offset)
             elif isinstance(fact, User):
-                self._entries[fact.user_id].profile = fact
+                entry = self._entries[fact.user_id]
+                entry.profile, entry.profile_ms = fact, record.recorded_ms
 
     def _apply_event(self, event: Event, offset: int) -> None:
         entry = self._entries.get(event.user_id)
@@ -213,7 +214,7 @@ class _Run:
             self.times_ms.append(time_ms)
             entry.remember((time_ms, offset, item.item_id, kind, NO_VALUE if value is None else value, event.event_id))
         elif kind == EventType.HIDE and item_id:
-            entry.hidden.add(item_id)
+            entry.hide(item_id, event.event_time_ms, offset)
         elif kind == EventType.FOLLOW and (event.target_id or item_id):
             entry.follow(event.target_id or item_id, time_ms, offset)
 

@@ -33,7 +33,7 @@ from services.feature.rows import (
 from services.feature.store import Changes, StoredEvent, StoredItem, StoredUser, UserChange
 from shared.domain.user_state import ItemStatus
 
-VERSION: Final = b"3"
+VERSION: Final = b"4"
 """Of the keys. A store of another version is emptied: the log fills it again."""
 FIELDS_LIMIT: Final = 50_000
 """Fields that one command sets: a server takes a million arguments."""
@@ -130,8 +130,8 @@ def events_from_members(members: Sequence[bytes]) -> list[StoredEvent]:
 
 
 def item_value(item: StoredItem) -> bytes:
-    """A line of JSON (status, first_seen_ms, watermark, partition, offset), then the content."""
-    place = (int(item.status), item.first_seen_ms, item.watermark, item.partition, item.offset)
+    """A line of JSON (status, first_seen_ms, watermark, partition, offset, updated_ms), then the content."""
+    place = (int(item.status), item.first_seen_ms, item.watermark, item.partition, item.offset, item.updated_ms)
     return json.dumps(place).encode() + b"\n" + (content_to_bytes(item.item) or b"")
 
 

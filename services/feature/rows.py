@@ -20,9 +20,10 @@ def facts_to_text(user: StoredUser) -> str:
     return _ENCODE(
         {
             "counts": list(user.event_counts.items()),
-            "hidden": sorted(user.hidden_item_ids),
+            "hidden": [(name, *at) for name, at in user.hidden.items()],
             "followed": [(name, *at) for name, at in user.followed.items()],
             "slates": user.slates,
+            "profile_ms": user.profile_ms,
         }
     )
 
@@ -34,11 +35,16 @@ def user_from_values(user_id: str, subject: str, facts: str | bytes, profile: by
         user_id=user_id,
         subject=subject,
         event_counts={int(kind): int(count) for kind, count in parts["counts"]},
-        hidden_item_ids=frozenset(parts["hidden"]),
-        followed={name: (time_ms, offset) for name, time_ms, offset in parts["followed"]},
+        hidden=_moments(parts["hidden"]),
+        followed=_moments(parts["followed"]),
         slates=tuple(StoredSlate(served_ms, offset, tuple(ids)) for served_ms, offset, ids in parts["slates"]),
         profile=profile_from_bytes(profile),
+        profile_ms=parts["profile_ms"],
     )
+
+
+def _moments(rows: Iterable[tuple[str, int, int]]) -> dict[str, tuple[int, int]]:
+    return {name: (time_ms, offset) for name, time_ms, offset in rows}
 
 
 def events_to_text(events: Sequence[StoredEvent]) -> str:

@@ -6,7 +6,10 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
+from services.feature.user_view import Lifetimes
 from shared.kernel.hosting import ListeningSettings
+
+DAY_MS = 86_400_000
 
 
 class FeatureSettings(ListeningSettings, prefix="FEATURE"):
@@ -45,8 +48,28 @@ class FeatureSettings(ListeningSettings, prefix="FEATURE"):
         200_000, ge=1, description="changes that may wait for the store before the log is applied no further"
     )
     served_expiry_minutes: int = Field(1_440, ge=0, description="how long a served item counts as served")
+    hidden_expiry_days: int = Field(0, ge=0, description="how long a hidden item counts as hidden; 0: for ever")
+    history_max_age_days: int = Field(
+        0, ge=0, description="a history whose latest event is older is reported as OUTSIDE_MAX_AGE; 0: none is"
+    )
+    profile_max_age_days: int = Field(
+        0, ge=0, description="a profile that was sent longer ago is reported as OUTSIDE_MAX_AGE; 0: none is"
+    )
+    content_max_age_days: int = Field(
+        0, ge=0, description="item content that was upserted longer ago is reported as OUTSIDE_MAX_AGE; 0: none is"
+    )
     wait_limit_ms: int = Field(
         5_000, ge=0, description="longest wait for min_watermark, also when the caller's deadline is longer"
     )
     retry_first_ms: int = Field(100, ge=1, description="wait before the log or the store is tried again, then doubled")
     retry_limit_ms: int = Field(5_000, ge=1, description="longest wait before the log or the store is tried again")
+
+    @property
+    def lifetimes(self) -> Lifetimes:
+        """How long things about a user count."""
+        return Lifetimes(
+            served_ms=self.served_expiry_minutes * 60_000,
+            hidden_ms=self.hidden_expiry_days * DAY_MS or None,
+            history_age_ms=self.history_max_age_days * DAY_MS,
+            profile_age_ms=self.profile_max_age_days * DAY_MS,
+        )

@@ -17,7 +17,7 @@ from services.feature.rows import (
 from services.feature.store import StoredEvent, StoredItem, StoredUser, UserChange
 from shared.domain.user_state import ItemStatus
 
-VERSION = 3
+VERSION = 4
 """Of the tables. A store of another version is emptied: the log fills it again."""
 
 TABLES = (
@@ -33,7 +33,8 @@ TABLES = (
     ) WITHOUT ROWID""",
     """CREATE TABLE items (
         item_id TEXT PRIMARY KEY, status INTEGER NOT NULL, content BLOB, first_seen_ms INTEGER NOT NULL,
-        watermark TEXT NOT NULL, log_partition INTEGER NOT NULL, log_offset INTEGER NOT NULL
+        watermark TEXT NOT NULL, log_partition INTEGER NOT NULL, log_offset INTEGER NOT NULL,
+        updated_ms INTEGER NOT NULL
     )""",
     "CREATE TABLE counts (item_id TEXT PRIMARY KEY, windows BLOB NOT NULL) WITHOUT ROWID",
 )
@@ -63,7 +64,7 @@ def events_from_rows(rows: Iterable[Row]) -> list[StoredEvent]:
 
 
 def item_columns(item: StoredItem) -> Row:
-    """item_id, status, content, first_seen_ms, watermark, log_partition, log_offset."""
+    """item_id, status, content, first_seen_ms, watermark, log_partition, log_offset, updated_ms."""
     content = content_to_bytes(item.item)
     return (
         item.item_id,
@@ -73,6 +74,7 @@ def item_columns(item: StoredItem) -> Row:
         item.watermark,
         item.partition,
         item.offset,
+        item.updated_ms,
     )
 
 

@@ -166,7 +166,7 @@ def _commit(db: sqlite3.Connection, changes: Changes) -> None:
         kept = [(change.user.user_id, change.keep_from_ms) for change in changes.users if change.keep_from_ms]
         db.executemany("DELETE FROM events WHERE user_id = ? AND latest_ms < ?", kept)
         db.executemany(
-            "INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?, ?, ?)", map(schema.item_columns, changes.items)
+            "INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(schema.item_columns, changes.items)
         )
         counts = [(each.item_id, windows_to_bytes(each.windows)) for each in changes.counts]
         db.executemany("INSERT OR REPLACE INTO counts VALUES (?, ?)", counts)

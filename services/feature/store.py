@@ -44,17 +44,20 @@ class StoredUser:
     Attributes:
         subject: the log's pseudonym of the user; a tombstone names nothing else.
         event_counts: events by `EventType` code, see `UserState`.
+        hidden: item id → (time, offset) of its latest hide.
         followed: id → (time, offset) of its latest follow.
         slates: the latest served ones, oldest first.
+        profile_ms: when the profile was sent; 0 without one.
     """
 
     user_id: str
     subject: str
     event_counts: dict[int, int]
-    hidden_item_ids: frozenset[str]
+    hidden: dict[str, tuple[int, int]]
     followed: dict[str, tuple[int, int]]
     slates: tuple[StoredSlate, ...]
     profile: User | None = None
+    profile_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class StoredItem:
         first_seen_ms: time of the first upsert; 0 before it.
         watermark: position behind the record of the last upsert or deletion; "" before the first.
         partition, offset: of that record, offset being the one behind it.
+        updated_ms: when it was recorded; 0 before the first.
     """
 
     item_id: str
@@ -84,6 +88,7 @@ class StoredItem:
     watermark: str
     partition: int
     offset: int
+    updated_ms: int
 
 
 @dataclass(frozen=True, slots=True)

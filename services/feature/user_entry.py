@@ -1,7 +1,7 @@
 """One user in memory: takes facts in, gives the state that the request path reads.
 
 What is kept does not depend on the order in which facts arrive: the history is the latest 1,000 events by event time
-(ties by log order), a follow counts from its latest event, and slates are the latest ones served.
+(ties by log order), a follow or a hide counts from its latest event, and slates are the latest ones served.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from shared.domain.slates import ServedSlate
 CONSUMING_CODES = frozenset(int(kind) for kind in CONSUMING)
 FOLLOWED_LIMIT = 1000
 """Follows that are kept of a user, latest ones."""
+HIDDEN_LIMIT = 5000
+"""Hidden items that are kept of a user, latest ones."""
 SLATE_LIMIT = 50
 """Served slates that are kept of a user, latest ones."""
 
@@ -37,8 +39,8 @@ class UserEntry:
     """
 
     __slots__ = (
-        "added", "counts", "followed", "hidden", "history", "profile", "slates", "stored_version", "subject",
-        "user_id", "version", "view", "weight",
+        "added", "counts", "followed", "hidden", "history", "profile", "profile_ms", "slates", "stored_version",
+        "subject", "user_id", "version", "view", "weight",
     )  # fmt: skip
 
     def __init__(self, user_id: str, subject: str) -> None:
@@ -46,10 +48,11 @@ class UserEntry:
         self.subject = subject
         self.history: list[StoredEvent] = []
         self.counts: dict[int, int] = {}
-        self.hidden: set[str] = set()
+        self.hidden: dict[str, tuple[int, int]] = {}
         self.followed: dict[str, tuple[int, int]] = {}
         self.slates: list[StoredSlate] = []
         self.profile: User | None = None
+        self.profile_ms = 0
         self.added: list[StoredEvent] = []
         self.version = 0
         self.stored_version = 0
@@ -63,10 +66,10 @@ class UserEntry:
         entry = cls(user.user_id, user.subject)
         entry.history = list(stored.events)
         entry.counts = dict(user.event_counts)
-        entry.hidden = set(user.hidden_item_ids)
+        entry.hidden = dict(user.hidden)
         entry.followed = dict(user.followed)
         entry.slates = list(user.slates)
-        entry.profile = user.profile
+        entry.profile, entry.profile_ms = user.profile, user.profile_ms
         return entry
 
     @property
@@ -85,10 +88,11 @@ class UserEntry:
             user_id=self.user_id,
             subject=self.subject,
             event_counts=dict(self.counts),
-            hidden_item_ids=frozenset(self.hidden),
+            hidden=dict(self.hidden),
             followed=dict(self.followed),
             slates=tuple(self.slates),
             profile=self.profile,
+            profile_ms=self.profile_ms,
         )
 
     def expire(self, expiry: Expiry) -> None:
@@ -112,17 +116,24 @@ class UserEntry:
             del history[0]
         self.added.append(event)
 
+    def hide(self, item_id: str, time_ms: int, offset: int) -> None:
+        """Remember a hide; it counts from its latest event."""
+        _note(self.hidden, item_id, (time_ms, offset), HIDDEN_LIMIT)
+
     def follow(self, followed_id: str, time_ms: int, offset: int) -> None:
         """Remember a follow; it counts from its latest event."""
-        at = (time_ms, offset)
-        self.followed[followed_id] = max(at, self.followed.get(followed_id, at))
-        if len(self.followed) > FOLLOWED_LIMIT:
-            del self.followed[min(self.followed, key=self.followed.__getitem__)]
+        _note(self.followed, followed_id, (time_ms, offset), FOLLOWED_LIMIT)
 
     def serve(self, slate: ServedSlate, offset: int) -> None:
         """Remember what was served."""
         insort(self.slates, StoredSlate(slate.served_ms, offset, slate.shown_item_ids))
         del self.slates[:-SLATE_LIMIT]
+
+
+def _note(moments: dict[str, tuple[int, int]], name: str, at: tuple[int, int], limit: int) -> None:
+    moments[name] = max(at, moments.get(name, at))
+    if len(moments) > limit:
+        del moments[min(moments, key=moments.__getitem__)]
 
 
 def keep_from_ms(entry: UserEntry, window_start_ms: int | None) -> int | None:

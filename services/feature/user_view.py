@@ -10,13 +10,14 @@ item arrives, and a corrected category corrects the past.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from services.feature.store import StoredEvent, StoredSlate
 from services.feature.user_entry import UserEntry
+from shared.domain.freshness import ANY_AGE, FeatureStatus, UserFreshness
 from shared.domain.history import History, value_column
 from shared.domain.user_state import UserState
 
@@ -40,28 +41,51 @@ class Categories:
 
 
 @dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """How long things about a user count, in milliseconds.
+
+    Attributes:
+        served_ms: what was shown counts as served.
+        hidden_ms: what the user hid counts as hidden; None: for ever.
+        history_age_ms, profile_age_ms: older ones are reported as OUTSIDE_MAX_AGE; 0: none is.
+    """
+
+    served_ms: int
+    hidden_ms: int | None = None
+    history_age_ms: int = ANY_AGE
+    profile_age_ms: int = ANY_AGE
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a state is asked for, and how much of it."""
+
+    now_ms: int
+    history_limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class UserView:
     """A state and what it was made of.
 
     Attributes:
-        expired_before_ms: slates before this moment were left out.
-        oldest_served_ms: the oldest slate that was not.
+        made: the moment that it was made for.
+        holds_until_ms: afterwards something in it has expired.
     """
 
     state: UserState
     version: int
     categories_version: int
-    history_limit: int
-    expired_before_ms: int
-    oldest_served_ms: int
+    made: Moment
+    holds_until_ms: int
 
-    def holds(self, entry: UserEntry, categories_version: int, history_limit: int, expired_before_ms: int) -> bool:
+    def holds(self, entry: UserEntry, categories_version: int, moment: Moment) -> bool:
         """Whether the state is still what would be made now."""
         return (
             self.version == entry.version
-            and self.history_limit == history_limit
+            and self.made.history_limit == moment.history_limit
             and self.categories_version == categories_version
-            and self.expired_before_ms <= expired_before_ms <= self.oldest_served_ms
+            and self.made.now_ms <= moment.now_ms <= self.holds_until_ms
         )
 
 
@@ -73,16 +97,24 @@ def history_of(events: Sequence[StoredEvent]) -> History:
     return History(item_ids, np.array(types, np.int32), value_column(values), np.array(times, np.int64), event_ids)
 
 
-def served_of(slates: Sequence[StoredSlate], expired_before_ms: int) -> tuple[tuple[str, ...], int]:
+def served_of(slates: Sequence[StoredSlate], since_ms: int) -> tuple[tuple[str, ...], int]:
     """Items served since that moment, latest first, each once; and the time of the oldest slate among them."""
     served: dict[str, None] = {}
     oldest_ms = NEVER
     for slate in reversed(slates):
-        if slate.served_ms < expired_before_ms or len(served) >= SERVED_LIMIT:
+        if slate.served_ms < since_ms or len(served) >= SERVED_LIMIT:
             break
         served.update(dict.fromkeys(slate.item_ids))
         oldest_ms = slate.served_ms
     return tuple(served)[:SERVED_LIMIT], oldest_ms
+
+
+def hidden_of(hidden: Mapping[str, tuple[int, int]], now_ms: int, expiry_ms: int | None) -> tuple[frozenset[str], int]:
+    """Items that count as hidden; and the time of the oldest hide that will expire."""
+    if expiry_ms is None:
+        return frozenset(hidden), NEVER
+    kept = {item_id: time_ms for item_id, (time_ms, _) in hidden.items() if time_ms >= now_ms - expiry_ms}
+    return frozenset(kept), min(kept.values(), default=NEVER)
 
 
 def affinities_of(events: Sequence[StoredEvent], categories_of: CategoriesOf) -> dict[str, float]:
@@ -103,18 +135,32 @@ def affinities_of(events: Sequence[StoredEvent], categories_of: CategoriesOf) ->
     return {category: share / total for category, share in shares.items()}
 
 
-def view_of(entry: UserEntry, categories: Categories, *, history_limit: int, expired_before_ms: int) -> UserView:
+def view_of(entry: UserEntry, categories: Categories, lifetimes: Lifetimes, moment: Moment) -> UserView:
     """What is answered about a user; watermark and staleness of the state are the reader's to set."""
-    served, oldest_ms = served_of(entry.slates, expired_before_ms)
+    served, oldest_served_ms = served_of(entry.slates, moment.now_ms - lifetimes.served_ms)
+    hidden, oldest_hidden_ms = hidden_of(entry.hidden, moment.now_ms, lifetimes.hidden_ms)
     state = UserState(
         user_id=entry.user_id,
-        history=history_of(entry.history[max(0, len(entry.history) - history_limit) :]),
+        history=history_of(entry.history[max(0, len(entry.history) - moment.history_limit) :]),
         consumed_item_ids=frozenset([event[2] for event in entry.history]),
-        hidden_item_ids=frozenset(entry.hidden),
+        hidden_item_ids=hidden,
         served_item_ids=served,
         followed_ids=tuple(sorted(entry.followed, key=entry.followed.__getitem__, reverse=True)),
         profile=entry.profile,
         event_counts=dict(entry.counts),
         category_affinities=affinities_of(entry.history, categories.of),
     )
-    return UserView(state, entry.version, categories.version, history_limit, expired_before_ms, oldest_ms)
+    ends_ms = (oldest_served_ms + lifetimes.served_ms, oldest_hidden_ms + (lifetimes.hidden_ms or 0))
+    return UserView(state, entry.version, categories.version, moment, min(ends_ms))
+
+
+def freshness_of(entry: UserEntry, state: UserState, lifetimes: Lifetimes, now_ms: int) -> UserFreshness:
+    """How each feature of an answer stands at a moment."""
+    latest_ms = entry.history[-1][0] if entry.history else None
+    profile_ms = entry.profile_ms if entry.profile is not None else None
+    history = FeatureStatus.at(latest_ms, now_ms, lifetimes.history_age_ms)
+    return UserFreshness(
+        history=history,
+        profile=FeatureStatus.at(profile_ms, now_ms, lifetimes.profile_age_ms),
+        category_affinities=history if state.category_affinities else FeatureStatus.MISSING,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from shared.domain.freshness import UNSAID_OF_ITEM, UNSAID_OF_USER, ItemFreshness, UserFreshness
 from shared.domain.history import History
 from shared.domain.items import Item, User
 from shared.domain.log_replay import LogReplay
@@ -17,13 +18,14 @@ class UserState:
     Attributes:
         history: the latest events about items, oldest first.
         consumed_item_ids: every item consumed within the kept history.
-        hidden_item_ids: never recommended again.
+        hidden_item_ids: not recommended again while they count as hidden.
         served_item_ids: items of the latest slates, latest first, each once.
         event_counts: events since the beginning by `EventType` code; of kinds that retention takes out: those in the
             history when it last did, and all since.
         category_affinities: decayed share of the user's consuming events by category, 0 to 1.
         watermark: log position that the state includes.
         stale: the asked position was not reached in time.
+        freshness: how each feature stands.
     """
 
     user_id: str
@@ -37,6 +39,7 @@ class UserState:
     category_affinities: dict[str, float] = field(default_factory=dict)
     watermark: str = ""
     stale: bool = False
+    freshness: UserFreshness = UNSAID_OF_USER
 
 
 class ItemStatus(IntEnum):
@@ -60,6 +63,8 @@ class ItemState:
         hourly, monthly: as popularity, halved every hour and every 30 days.
         exposures: entries of served slates with weight halved every week. Those of a user who is erased go with the
             latest 50 slates that are kept of a user; older ones are nobody's.
+        updated_ms: when it was last upserted or deleted; 0 when never.
+        freshness: how each feature stands.
     """
 
     item_id: str
@@ -72,6 +77,8 @@ class ItemState:
     hourly: float = 0.0
     monthly: float = 0.0
     exposures: float = 0.0
+    updated_ms: int = 0
+    freshness: ItemFreshness = UNSAID_OF_ITEM
 
 
 @dataclass(frozen=True, slots=True)

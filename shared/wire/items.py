@@ -7,9 +7,12 @@ from collections.abc import Iterable
 import numpy as np
 from winnow.v1 import item_pb2
 
+from shared.domain.freshness import FeatureStatus, ItemFreshness
 from shared.domain.items import ContentVector, Item, Scalar, User
 from shared.domain.user_state import ItemState, ItemStatus
 from shared.wire.times import time_from_proto, time_to_proto
+
+_STATUS_CODES = frozenset(int(status) for status in FeatureStatus)
 
 
 def attribute_to_proto(name: str, value: Scalar) -> item_pb2.Attribute:
@@ -117,6 +120,8 @@ def item_state_to_proto(state: ItemState, *, vectors: bool) -> item_pb2.ItemStat
         hourly=state.hourly,
         monthly=state.monthly,
         exposures=state.exposures,
+        updated_time=time_to_proto(state.updated_ms),
+        freshness=_freshness_to_proto(state.freshness),
     )
 
 
@@ -133,4 +138,23 @@ def item_state_from_proto(message: item_pb2.ItemState) -> ItemState:
         hourly=message.hourly,
         monthly=message.monthly,
         exposures=message.exposures,
+        updated_ms=time_from_proto(message.updated_time),
+        freshness=ItemFreshness(
+            feature_status(message.freshness.content),
+            feature_status(message.freshness.counts),
+            feature_status(message.freshness.vectors),
+        ),
+    )
+
+
+def feature_status(code: int) -> FeatureStatus:
+    """A status; one of the future is not known."""
+    return FeatureStatus(code) if code in _STATUS_CODES else FeatureStatus.UNSPECIFIED
+
+
+def _freshness_to_proto(freshness: ItemFreshness) -> item_pb2.ItemFreshness:
+    return item_pb2.ItemFreshness(
+        content=int(freshness.content),  # type: ignore[arg-type]  # codes are equal by definition
+        counts=int(freshness.counts),  # type: ignore[arg-type]
+        vectors=int(freshness.vectors),  # type: ignore[arg-type]
     )

@@ -5,15 +5,17 @@ from __future__ import annotations
 from winnow.v1 import feature_service_pb2 as pb
 from winnow.v1 import log_pb2
 
+from shared.domain.freshness import UserFreshness
 from shared.domain.log_replay import LogReplay
 from shared.domain.user_state import ItemChanges, ProjectionStatus, UserState
 from shared.wire.events import history_events_to_proto, history_from_event_protos
-from shared.wire.items import item_state_from_proto, item_state_to_proto, user_from_proto, user_to_proto
+from shared.wire.items import feature_status, item_state_from_proto, item_state_to_proto, user_from_proto, user_to_proto
 from shared.wire.times import time_from_proto, time_to_proto
 
 
 def user_state_to_proto(state: UserState) -> pb.UserState:
     """One user's state; sets in a fixed order."""
+    freshness = state.freshness
     return pb.UserState(
         user_id=state.user_id,
         history=history_events_to_proto(state.history),
@@ -32,6 +34,11 @@ def user_state_to_proto(state: UserState) -> pb.UserState:
             pb.CategoryAffinity(category=category, share=share)
             for category, share in sorted(state.category_affinities.items(), key=lambda pair: (-pair[1], pair[0]))
         ],
+        freshness=pb.UserFreshness(
+            history=int(freshness.history),  # type: ignore[arg-type]  # codes are equal by definition
+            profile=int(freshness.profile),  # type: ignore[arg-type]
+            category_affinities=int(freshness.category_affinities),  # type: ignore[arg-type]
+        ),
     )
 
 
@@ -49,6 +56,11 @@ def user_state_from_proto(message: pb.UserState) -> UserState:
         category_affinities={affinity.category: affinity.share for affinity in message.category_affinities},
         watermark=message.watermark,
         stale=message.stale,
+        freshness=UserFreshness(
+            feature_status(message.freshness.history),
+            feature_status(message.freshness.profile),
+            feature_status(message.freshness.category_affinities),
+        ),
     )
 
 

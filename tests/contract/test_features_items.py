@@ -6,6 +6,7 @@ import numpy as np
 
 from shared.domain.attributes import AttributeKind, AttributeUse
 from shared.domain.event_log import ItemDeletion
+from shared.domain.freshness import FeatureStatus, ItemFreshness
 from shared.domain.items import ContentVector, Item
 from shared.domain.user_state import ItemStatus, TopOrder
 from tests.contract.features_adapters import World
@@ -65,6 +66,18 @@ async def test_an_upsert_and_a_deletion_keep_the_statistics(world: World) -> Non
     (back,) = await world.features.items(["i0"])
     assert (deleted.status, deleted.item, deleted.popularity) == (ItemStatus.DELETED, None, 1.0)
     assert (back.status, back.popularity, back.updated_watermark) == (ItemStatus.PRESENT, 1.0, str(position))
+
+
+async def test_every_feature_of_an_item_says_how_it_stands(world: World) -> None:
+    vector = ContentVector("text", "encoder-1", "hash", np.ones(3, np.float32))
+    await world.record(Item("i0", vectors=(vector,)), event("anna", "i1"))
+
+    present, missing = FeatureStatus.PRESENT, FeatureStatus.MISSING
+    assert [state.freshness for state in await world.features.items(["i0", "i1", "never"])] == [
+        ItemFreshness(content=present, counts=missing, vectors=present),
+        ItemFreshness(content=missing, counts=present, vectors=missing),
+        ItemFreshness(content=missing, counts=missing, vectors=missing),
+    ]
 
 
 async def test_popularity_halves_in_a_week_and_trend_in_a_day(world: World) -> None:

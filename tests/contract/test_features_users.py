@@ -9,6 +9,7 @@ import pytest
 
 from shared.domain.event_log import Fact, ItemDeletion
 from shared.domain.events import EventType
+from shared.domain.freshness import FeatureStatus, UserFreshness
 from shared.domain.items import Item, User
 from shared.domain.user_state import ItemStatus, TopOrder
 from shared.domain.watermark import Watermark
@@ -106,6 +107,16 @@ async def test_a_hidden_item_is_hidden(world: World) -> None:
     await world.record(event("anna", "i1", EventType.HIDE))
 
     assert (await world.state("anna")).hidden_item_ids == {"i1"}
+
+
+async def test_every_feature_of_a_user_says_how_it_stands(world: World) -> None:
+    await world.record(Item("i0", categories=("c",)), event("anna", "i0"))
+
+    anna, nobody = await world.state("anna"), await world.state("nobody")
+
+    present, missing = FeatureStatus.PRESENT, FeatureStatus.MISSING
+    assert anna.freshness == UserFreshness(history=present, profile=missing, category_affinities=present)
+    assert nobody.freshness == UserFreshness(history=missing, profile=missing, category_affinities=missing)
 
 
 async def test_followed_ids_come_latest_first(world: World) -> None:

@@ -50,7 +50,7 @@ def facts(turn: int) -> list[Fact]:
 
 def change(user_id: str, events: int) -> UserChange:
     return UserChange(
-        StoredUser(user_id, f"subject-{user_id}", {}, frozenset(), {}, ()),
+        StoredUser(user_id, f"subject-{user_id}", {}, {}, {}, ()),
         [(number, number + 1, "i", 3, 0.0, "e" * 1_000) for number in range(events)],
     )
 

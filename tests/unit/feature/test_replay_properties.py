@@ -17,6 +17,7 @@ from services.feature.features import ProjectedFeatures
 from services.feature.memory_store import MemoryFeatureStore
 from services.feature.paging import PageTokens
 from services.feature.store import FeatureStore
+from services.feature.user_view import Lifetimes
 from shared.domain.event_log import Fact, ItemDeletion
 from shared.domain.events import Event, EventType
 from shared.domain.items import Item, User
@@ -113,7 +114,7 @@ def short_histories(slates: int = 2) -> AbstractContextManager[None]:
 async def answers(room: Room) -> list[str]:
     """The canonical dump, and everything that readers can ask for."""
     text = (await room.dump()).decode()
-    features = ProjectedFeatures(room.projection, PageTokens(b"key"), clock, served_expiry_ms=10**12)
+    features = ProjectedFeatures(room.projection, PageTokens(b"key"), clock, Lifetimes(served_ms=10**12))
     users = [await features.user_state(user, Watermark(), history_limit=9, budget_ms=0) for user in USERS]
     lists = [await features.top_items(order) for order in TopOrder]
     return [text, repr([_plain(user) for user in users]), repr(await features.items(ITEMS)), repr(lists)]

@@ -30,12 +30,10 @@ from tests.unit.feature.test_replay_properties import (
     other_facts,
     short_histories,
     some_users,
-    stores,
 )
 from tests.unit.feature.world import DAY_MS, NOW_MS, Room, clock, event, slate
 
 DAYS = 12
-__all__ = ["stores"]  # a fixture
 
 
 @dataclass(frozen=True)

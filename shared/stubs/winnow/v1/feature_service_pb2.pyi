@@ -126,6 +126,7 @@ class UserState(_message.Message):
     WATERMARK_FIELD_NUMBER: _builtins.int
     STALE_FIELD_NUMBER: _builtins.int
     CATEGORY_AFFINITIES_FIELD_NUMBER: _builtins.int
+    FRESHNESS_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """The user."""
     watermark: _builtins.str
@@ -142,11 +143,13 @@ class UserState(_message.Message):
 
     @_builtins.property
     def hidden_item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Items hidden by the user: never recommended again."""
+        """Items hidden by the user: not recommended again, for ever or for `WINNOW_FEATURE_HIDDEN_EXPIRY_DAYS`."""
 
     @_builtins.property
     def served_item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Items in the latest served slates, latest first, with repeats removed."""
+        """Items in the latest served slates of the last `WINNOW_FEATURE_SERVED_EXPIRY_MINUTES`, latest first, with repeats
+        removed.
+        """
 
     @_builtins.property
     def followed_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -166,6 +169,10 @@ class UserState(_message.Message):
     def category_affinities(self) -> _containers.RepeatedCompositeFieldContainer[Global___CategoryAffinity]:
         """Decayed share of the user's consuming events by category, greatest first."""
 
+    @_builtins.property
+    def freshness(self) -> Global___UserFreshness:
+        """How each feature stands."""
+
     def __init__(
         self,
         *,
@@ -180,14 +187,45 @@ class UserState(_message.Message):
         watermark: _builtins.str = ...,
         stale: _builtins.bool = ...,
         category_affinities: _abc.Iterable[Global___CategoryAffinity] | None = ...,
+        freshness: Global___UserFreshness | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["freshness", b"freshness", "profile", b"profile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["category_affinities", b"category_affinities", "consumed_item_ids", b"consumed_item_ids", "event_counts", b"event_counts", "followed_ids", b"followed_ids", "hidden_item_ids", b"hidden_item_ids", "history", b"history", "profile", b"profile", "served_item_ids", b"served_item_ids", "stale", b"stale", "user_id", b"user_id", "watermark", b"watermark"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category_affinities", b"category_affinities", "consumed_item_ids", b"consumed_item_ids", "event_counts", b"event_counts", "followed_ids", b"followed_ids", "freshness", b"freshness", "hidden_item_ids", b"hidden_item_ids", "history", b"history", "profile", b"profile", "served_item_ids", b"served_item_ids", "stale", b"stale", "user_id", b"user_id", "watermark", b"watermark"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UserState: _TypeAlias = UserState  # noqa: Y015
+
+@_typing.final
+class UserFreshness(_message.Message):
+    """UserFreshness is how each feature of a user stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HISTORY_FIELD_NUMBER: _builtins.int
+    PROFILE_FIELD_NUMBER: _builtins.int
+    CATEGORY_AFFINITIES_FIELD_NUMBER: _builtins.int
+    history: _item_pb2.FeatureStatus.ValueType
+    """The history, by the time of its latest event."""
+    profile: _item_pb2.FeatureStatus.ValueType
+    """The profile, by the time when it was sent."""
+    category_affinities: _item_pb2.FeatureStatus.ValueType
+    """The affinities, as old as the history; MISSING when no event is about an item with a category."""
+    def __init__(
+        self,
+        *,
+        history: _item_pb2.FeatureStatus.ValueType = ...,
+        profile: _item_pb2.FeatureStatus.ValueType = ...,
+        category_affinities: _item_pb2.FeatureStatus.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category_affinities", b"category_affinities", "history", b"history", "profile", b"profile"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UserFreshness: _TypeAlias = UserFreshness  # noqa: Y015
 
 @_typing.final
 class EventCount(_message.Message):

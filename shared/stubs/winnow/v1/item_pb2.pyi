@@ -20,6 +20,34 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _FeatureStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FeatureStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FeatureStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FEATURE_STATUS_UNSPECIFIED: _FeatureStatus.ValueType  # 0
+    """Not said, by a server of an earlier release."""
+    FEATURE_STATUS_PRESENT: _FeatureStatus.ValueType  # 1
+    """There."""
+    FEATURE_STATUS_MISSING: _FeatureStatus.ValueType  # 2
+    """Nothing is known."""
+    FEATURE_STATUS_OUTSIDE_MAX_AGE: _FeatureStatus.ValueType  # 3
+    """There, but older than the feature service's `WINNOW_FEATURE_…_MAX_AGE_DAYS`; the value is sent all the same."""
+
+class FeatureStatus(_FeatureStatus, metaclass=_FeatureStatusEnumTypeWrapper):
+    """FeatureStatus says whether a feature is there, and young enough. May grow."""
+
+FEATURE_STATUS_UNSPECIFIED: FeatureStatus.ValueType  # 0
+"""Not said, by a server of an earlier release."""
+FEATURE_STATUS_PRESENT: FeatureStatus.ValueType  # 1
+"""There."""
+FEATURE_STATUS_MISSING: FeatureStatus.ValueType  # 2
+"""Nothing is known."""
+FEATURE_STATUS_OUTSIDE_MAX_AGE: FeatureStatus.ValueType  # 3
+"""There, but older than the feature service's `WINNOW_FEATURE_…_MAX_AGE_DAYS`; the value is sent all the same."""
+Global___FeatureStatus: _TypeAlias = FeatureStatus  # noqa: Y015
+
 class _ItemStatus:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -260,6 +288,8 @@ class ItemState(_message.Message):
     HOURLY_FIELD_NUMBER: _builtins.int
     MONTHLY_FIELD_NUMBER: _builtins.int
     EXPOSURES_FIELD_NUMBER: _builtins.int
+    UPDATED_TIME_FIELD_NUMBER: _builtins.int
+    FRESHNESS_FIELD_NUMBER: _builtins.int
     item_id: _builtins.str
     """The id that was asked for; set also when the item is not known."""
     status: Global___ItemStatus.ValueType
@@ -284,6 +314,14 @@ class ItemState(_message.Message):
     def first_seen_time(self) -> _timestamp_pb2.Timestamp:
         """When the catalogue first got it."""
 
+    @_builtins.property
+    def updated_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was last upserted or deleted. Unset: never."""
+
+    @_builtins.property
+    def freshness(self) -> Global___ItemFreshness:
+        """How each feature stands."""
+
     def __init__(
         self,
         *,
@@ -297,11 +335,43 @@ class ItemState(_message.Message):
         hourly: _builtins.float = ...,
         monthly: _builtins.float = ...,
         exposures: _builtins.float = ...,
+        updated_time: _timestamp_pb2.Timestamp | None = ...,
+        freshness: Global___ItemFreshness | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["first_seen_time", b"first_seen_time", "item", b"item"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first_seen_time", b"first_seen_time", "freshness", b"freshness", "item", b"item", "updated_time", b"updated_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exposures", b"exposures", "first_seen_time", b"first_seen_time", "hourly", b"hourly", "item", b"item", "item_id", b"item_id", "monthly", b"monthly", "popularity", b"popularity", "status", b"status", "trend", b"trend", "updated_watermark", b"updated_watermark"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exposures", b"exposures", "first_seen_time", b"first_seen_time", "freshness", b"freshness", "hourly", b"hourly", "item", b"item", "item_id", b"item_id", "monthly", b"monthly", "popularity", b"popularity", "status", b"status", "trend", b"trend", "updated_time", b"updated_time", "updated_watermark", b"updated_watermark"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ItemState: _TypeAlias = ItemState  # noqa: Y015
+
+@_typing.final
+class ItemFreshness(_message.Message):
+    """ItemFreshness is how each feature of an item stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTENT_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
+    VECTORS_FIELD_NUMBER: _builtins.int
+    content: Global___FeatureStatus.ValueType
+    """Title, categories and all else of `item`, by the time of the last upsert."""
+    counts: Global___FeatureStatus.ValueType
+    """The decayed counts; MISSING when no event counts any more. They are of the moment, so they have no age."""
+    vectors: Global___FeatureStatus.ValueType
+    """Content vectors, sent with the item or computed of it, whether or not they were asked for."""
+    def __init__(
+        self,
+        *,
+        content: Global___FeatureStatus.ValueType = ...,
+        counts: Global___FeatureStatus.ValueType = ...,
+        vectors: Global___FeatureStatus.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "counts", b"counts", "vectors", b"vectors"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ItemFreshness: _TypeAlias = ItemFreshness  # noqa: Y015
