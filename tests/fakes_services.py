@@ -231,6 +231,7 @@ class FakeRanking(Outage):
     model_version: str = "test-bundle"
     data_watermark: str = ""
     keep_retrieval_order: bool = False
+    keep_neighbour_order: bool = False
     rated: bool = False
     effects: dict[tuple[str, str], float] = field(default_factory=dict)
     answer_with: Callable[[RankingResult], RankingResult] = field(default=lambda result: result)
@@ -252,6 +253,7 @@ class FakeRanking(Outage):
             model_version=self.model_version,
             data_watermark=self.data_watermark,
             keep_retrieval_order=self.keep_retrieval_order,
+            keep_neighbour_order=self.keep_neighbour_order,
             without_event=np.array(without, np.float32).reshape(len(without), *logits.shape),
         )
         return self.answer_with(result)

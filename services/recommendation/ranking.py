@@ -61,13 +61,13 @@ class RankingStage:
         return replace(candidates, new_items=contents(states))
 
     async def scored(self, request: RankingRequest, surface: Surface, journey: Journey) -> Scores:
-        """The ranker's scores, or retrieval's order where the ranker's own gate asks for it.
+        """The ranker's scores, or the order of one source where the ranker's own gate asks for it.
 
         Raises:
             Lost: no usable answer in time.
         """
         result = await self.asked(request, journey)
-        if result.keep_retrieval_order:
+        if result.keep_retrieval_order or result.keep_neighbour_order:
             return retrieval_scores(request.candidates, result)
         scores = weighted_scores(result, surface.weights_of(result.actions))
         if scores.sunk.any():

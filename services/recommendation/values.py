@@ -41,14 +41,18 @@ def weighted_scores(result: RankingResult, weights: tuple[float, ...]) -> Scores
 
 
 def retrieval_scores(candidates: Candidates, result: RankingResult | None = None) -> Scores:
-    """Retrieval's own order: the retriever's candidates by rank, then the others as merged; value = 1 / (1 + place).
+    """Retrieval's own order: one source's candidates by rank, then the others as merged; value = 1 / (1 + place).
+
+    The source is the retriever, or the neighbours where the ranker's gate found their order best.
 
     Args:
         candidates: in merge order.
         result: the ranker's answer when its gate says to keep this order: recorded with weights of 0.
     """
     count = len(candidates)
-    ranks = candidates.retrieval_ranks if len(candidates.retrieval_ranks) else np.zeros(count, np.int32)
+    by_neighbours = result is not None and result.keep_neighbour_order
+    ranks = candidates.neighbour_ranks if by_neighbours else candidates.retrieval_ranks
+    ranks = ranks if len(ranks) else np.zeros(count, np.int32)
     order = np.lexsort((np.arange(count), np.where(ranks > 0, ranks, np.iinfo(np.int32).max)))  # (N,)
     values = np.empty(count, np.float64)
     values[order] = 1.0 / np.arange(1, count + 1)

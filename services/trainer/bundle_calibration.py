@@ -31,7 +31,7 @@ def reliabilities(recommender: BundleRecommender, split: Split, seed: int = 0) -
     kinds = split.interactions.event_types[asked_split.target_events]
     said, happened = [], []
     for number, requests in enumerate(batches(asked_split, _BATCH)):
-        asked, lists = models.retrieval.find(recommender.translated(requests), models.quotas)
+        asked, lists = models.retrieval.find(recommender.translated(requests), models.quotas, models.moments)
         part = slice(number * _BATCH, number * _BATCH + len(requests))
         logits = calibration.scales * models.logits(asked, lists) + calibration.offsets  # (S, C, A)
         some = lists.rows >= 0

@@ -17,8 +17,8 @@ from services.trainer.datasets import Dataset, DatasetError
 from services.trainer.datasets_ragged import Ragged
 from services.trainer.evaluation import Requests
 from services.trainer.fingerprints import data_fingerprint
+from services.trainer.moments import Moments
 from services.trainer.presets import TrainingSettings
-from services.trainer.ranking_examples import Moments
 from services.trainer.splits import Split
 from services.trainer.two_stage import Retrieval, Stage, TwoStage
 from shared.domain.items import Item
@@ -115,7 +115,7 @@ def evaluated_bundle(registry: Registry, version: str, cache: Path, dataset: Dat
 def evaluation_settings(manifest: Manifest) -> Quotas:
     """The candidates by source that the bundle was measured with."""
     standard = TrainingSettings().serving_quotas
-    names = ("retrieved", "neighbours", "others")
+    names = tuple(Quotas.__dataclass_fields__)
     values = [manifest.training.get(f"serving_quotas.{name}", getattr(standard, name)) for name in names]
     return Quotas(*(int(value or 0) for value in values))
 

@@ -1,7 +1,8 @@
 """What the ranker chooses from, offline: the candidates that retrieval would have given at a moment of the past.
 
-The sources are those of serving: the retriever, the transition counter, and a few other items, which stand for the
-sources that give no score. A candidate that a source did not give has rank 0 there.
+The sources are those of serving: the retriever, the transition counter, what is popular and what is trending at the
+moment, and a few other items, which stand for the sources that know nobody. A candidate that a source did not give has
+rank 0 there.
 Q requests, C candidates a request, N items, d width.
 """
 
@@ -14,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from services.trainer.datasets_ragged import Ragged
+from services.trainer.moments import Moments
 from shared.model.index import NONE, best_of
 from shared.model.transitions import TransitionTable
 
@@ -29,7 +31,14 @@ class Quotas:
 
     retrieved: int = 150
     neighbours: int = 50
+    popular: int = 30
+    trending: int = 20
     others: int = 10
+
+    @property
+    def total(self) -> int:
+        """Of all sources."""
+        return self.retrieved + self.neighbours + self.popular + self.trending + self.others
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,35 @@ class CandidateLists:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Q requests for candidates.
+
+    Attributes:
+        users: (Q, d) unit user vectors.
+        histories: item rows of each history, oldest first.
+        seen: item rows that may not come again.
+        times_s: (Q,) when each is made.
+    """
+
+    users: Floats
+    histories: Ragged
+    seen: Ragged
+    times_s: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def part(self, start: int, stop: int) -> Asking:
+        """The requests `start:stop`."""
+        return Asking(
+            self.users[start:stop],
+            self.histories.rows(start, stop),
+            self.seen.rows(start, stop),
+            self.times_s[start:stop],
+        )
+
+
 class CandidateFinder:
     """Finds candidates by exact search: in training the index's own loss of recall is no matter.
 
@@ -69,50 +107,51 @@ class CandidateFinder:
         items: (N, d) unit vectors.
         transitions: the counter.
         allowed: (N,) items that may be candidates.
+        moments: what was popular when.
         quotas: of the sources.
     """
 
     def __init__(
-        self, items: Floats, transitions: TransitionTable, allowed: npt.NDArray[np.bool_], quotas: Quotas
+        self,
+        items: Floats,
+        transitions: TransitionTable,
+        allowed: npt.NDArray[np.bool_],
+        moments: Moments,
+        quotas: Quotas,
     ) -> None:
-        self._items, self._transitions, self._allowed, self._quotas = items, transitions, allowed, quotas
+        self._items, self._transitions, self._allowed = items, transitions, allowed
+        self._moments, self._quotas = moments, quotas
 
-    def find(self, users: Floats, histories: Ragged, seen: Ragged, rng: np.random.Generator) -> CandidateLists:
-        """The candidates of Q requests.
-
-        Args:
-            users: (Q, d) unit user vectors.
-            histories: item rows of each history, oldest first.
-            seen: item rows that may not come again.
-            rng: draws the other items.
-        """
-        parts = []
-        for start in range(0, len(users), _CHUNK):
-            stop = min(start + _CHUNK, len(users))
-            part = self._find(users[start:stop], histories.rows(start, stop), seen.rows(start, stop), rng)
-            parts.append(part)
+    def find(self, asking: Asking, rng: np.random.Generator) -> CandidateLists:
+        """The candidates of Q requests; `rng` draws the other items."""
+        parts = [self._find(asking.part(start, min(start + _CHUNK, len(asking))), rng)
+                 for start in range(0, len(asking), _CHUNK)]  # fmt: skip
         return CandidateLists(*(np.concatenate([getattr(part, name) for part in parts])
                                 for name in CandidateLists.__dataclass_fields__))  # fmt: skip
 
-    def _find(self, users: Floats, histories: Ragged, seen: Ragged, rng: np.random.Generator) -> CandidateLists:
-        blocked = np.broadcast_to(~self._allowed, (len(users), len(self._allowed))).copy()
-        blocked[seen.row_of_each(), seen.flat] = True
-        scores = np.where(blocked, -np.inf, products(users, self._items))  # (Q, N)
+    def _find(self, asking: Asking, rng: np.random.Generator) -> CandidateLists:
+        blocked = np.broadcast_to(~self._allowed, (len(asking), len(self._allowed))).copy()
+        blocked[asking.seen.row_of_each(), asking.seen.flat] = True
+        scores = np.where(blocked, -np.inf, products(asking.users, self._items))  # (Q, N)
         kept = min(self._quotas.retrieved, scores.shape[1])
         rows = np.argpartition(-scores, kept - 1, axis=1)[:, :kept].astype(np.int64)
         best = np.take_along_axis(scores, rows, axis=1).astype(np.float32)
         retrieved = best_of(np.where(np.isfinite(best), rows, NONE), best, kept)
-        width = sum((self._quotas.retrieved, self._quotas.neighbours, self._quotas.others))
-        merged = _empty(len(users), width)
-        for request in range(len(users)):
-            near, near_scores = self._transitions.scored(histories[request])
+        merged = _empty(len(asking), self._quotas.total)
+        for request in range(len(asking)):
+            near, near_scores = self._transitions.scored(asking.histories[request])
             free = ~blocked[request, near]
             neighbours = best_of(near[free][None], near_scores[free][None], self._quotas.neighbours)
-            others = rng.integers(0, scores.shape[1], self._quotas.others)
-            others = others[~blocked[request, others]]
             sources = (retrieved.rows[request], retrieved.scores[request], neighbours.rows[0], neighbours.scores[0])
-            _merge(merged, request, sources, others)
+            _merge(merged, request, sources, self._unscored(blocked[request], float(asking.times_s[request]), rng))
         return merged
+
+    def _unscored(self, blocked: npt.NDArray[np.bool_], time_s: float, rng: np.random.Generator) -> Rows:
+        """What is popular and trending, and other items at random; repeats are possible."""
+        lists = self._moments.top_lists(time_s)
+        others = rng.integers(0, len(blocked), self._quotas.others)
+        popular, trending, others = (rows[~blocked[rows]] for rows in (lists.popular, lists.trending, others))
+        return np.concatenate([popular[: self._quotas.popular], trending[: self._quotas.trending], others])
 
 
 def products(users: Floats, items: Floats) -> Floats:

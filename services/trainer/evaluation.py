@@ -34,7 +34,7 @@ class Requests:
         event_types: (H,) int8.
         values: (H,) float32, NaN = none.
         event_times_s: (H,) float64.
-        request_times_s: (B,) float64, the time of the last history event.
+        request_times_s: (B,) float64, when each asks, see `Split.request_times_s`.
         seen: per user the item rows that may not be listed.
         catalogue: (I,) the items that may be listed.
     """
@@ -197,7 +197,7 @@ def _sliced(per_user: dict[str, metrics.Floats], split: Split) -> dict[str, Slic
 def slices_of(split: Split) -> dict[str, npt.NDArray[np.bool_]]:
     """(S,) masks of the parts that hide behind an average."""
     target_days = split.interactions.times_s[split.target_events] // _SECONDS_PER_DAY
-    same_day = target_days == split.request_times_s // _SECONDS_PER_DAY
+    same_day = target_days == split.history_ends_s // _SECONDS_PER_DAY
     return {
         "cold users": split.histories.lengths < COLD_HISTORY,
         "cold items": events_of_items(split)[split.target_items] == 0,

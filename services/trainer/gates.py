@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from services.trainer.evaluation import Metrics
 from services.trainer.training import StageMetrics
 from shared.model.index import IndexTuning
-from shared.model.manifest import GateResult
+from shared.model.manifest import GateResult, ServeOrder
+
+_ORDERS: dict[ServeOrder, str] = {
+    "ranker": "the ranker's order",
+    "retrieval": "the retriever's own order",
+    "transitions": "the transition counter's order",
+}
 
 
 def gates(validation: StageMetrics, tuning: IndexTuning, finite: float) -> tuple[GateResult, ...]:
@@ -17,13 +24,23 @@ def gates(validation: StageMetrics, tuning: IndexTuning, finite: float) -> tuple
         tuning: of the index.
         finite: share of the weights and vectors that are finite numbers.
     """
-    return (_index_recall(tuning), _finite(finite), _ranker_beats_retrieval(validation))
+    beaten = (("retrieval", validation.retrieval), ("transitions", validation.transitions))
+    order = _ORDERS[serve_order(validation)]
+    return (
+        _index_recall(tuning),
+        _finite(finite),
+        *(_ranker_beats(name, stage, validation.two_stage, order) for name, stage in beaten),
+    )
 
 
-def serve_order(results: tuple[GateResult, ...]) -> str:
-    """`ranker`, or `retrieval` when the ranker did not improve on the retriever's own order."""
-    beats = {gate.name: gate.passed for gate in results}
-    return "ranker" if beats["ranker_beats_retrieval"] else "retrieval"
+def serve_order(validation: StageMetrics) -> ServeOrder:
+    """Whose order is best on validation; what is simpler wins a tie."""
+    orders: dict[ServeOrder, float] = {
+        "retrieval": _quality(validation.retrieval),
+        "transitions": _quality(validation.transitions),
+        "ranker": _quality(validation.two_stage),
+    }
+    return max(orders, key=lambda order: orders[order])
 
 
 def _index_recall(tuning: IndexTuning) -> GateResult:
@@ -43,15 +60,19 @@ def _finite(share: float) -> GateResult:
     )
 
 
-def _ranker_beats_retrieval(validation: StageMetrics) -> GateResult:
-    retrieval, two_stage = (float(stage.values["ndcg@10"]) for stage in (validation.retrieval, validation.two_stage))
-    passed = bool(np.isfinite(two_stage) and two_stage > retrieval)
-    order = "the ranker's order is served" if passed else "the retriever's own order is served"
+def _ranker_beats(name: str, single: Metrics, two_stage: Metrics, order: str) -> GateResult:
+    required, measured = _quality(single), _quality(two_stage)
     return GateResult(
-        name="ranker_beats_retrieval",
-        passed=passed,
-        measured=two_stage,
-        required=retrieval,
-        detail=f"NDCG@10 on the validation requests; {order}",
+        name=f"ranker_beats_{name}",
+        passed=measured > required,
+        measured=measured,
+        required=required,
+        detail=f"NDCG@10 on the validation requests; {order} is served",
         blocking=False,
     )
+
+
+def _quality(stage: Metrics) -> float:
+    """NDCG@10; what is no number loses against everything."""
+    value = float(stage.values["ndcg@10"])
+    return value if np.isfinite(value) else -1.0

@@ -75,7 +75,7 @@ class TrainingSettings:
     ranking: RankingTrainingSettings = field(default_factory=RankingTrainingSettings)
     slice: SliceSettings = field(default_factory=SliceSettings)
     quotas: Quotas = field(default_factory=Quotas)
-    serving_quotas: Quotas = field(default_factory=lambda: Quotas(200, 50, 0))
+    serving_quotas: Quotas = field(default_factory=lambda: Quotas(200, 50, 30, 20, 0))
     learning_rate: float = 2e-3
     ranker_learning_rate: float = 1e-3
     recall_k: int = 200

@@ -114,7 +114,7 @@ class Publisher:
             "trained_events": len(events),
             "trained_until_ms": round(float(events.times_s[-1]) * 1000) if len(events) else 0,
             "holdout": {"split": "none"},
-            "serve_order": serve_order(judged),
+            "serve_order": serve_order(trained.validation),
             "actions": (),
             "search_k": 1,
             "retriever": shape,

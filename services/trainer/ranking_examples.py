@@ -11,9 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.trainer.candidates import CandidateLists
-from services.trainer.datasets import Interactions
-from services.trainer.decayed_counts import POPULARITY_HALF_LIFE_S, TREND_HALF_LIFE_S, DecayedCounts
-from shared.domain.items import Item
+from services.trainer.moments import Moments
 from shared.model.encoding import PackedHistories
 from shared.model.knowledge import NAMES, CandidateArrays, KnowledgeSource
 
@@ -30,7 +28,7 @@ class Requests:
         times_ms: (T,) int64, beside the histories' other columns.
         window: (Q,) which history a request belongs to, ascending.
         places: (Q,) how many of its events had happened.
-        times_s: (Q,) when: the time of the last event that had happened.
+        times_s: (Q,) when: the latest time that is known then, see `Split.request_times_s`.
         targets: (Q,) item row of what happened next.
         kinds: (Q,) its event type.
     """
@@ -57,29 +55,6 @@ class Requests:
             self.targets[requests],
             self.kinds[requests],
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Moments:
-    """What the catalogue was like at a moment: decayed counts and ages."""
-
-    popularity: DecayedCounts
-    trend: DecayedCounts
-    created_ms: Rows
-
-    @classmethod
-    def of(cls, events: Interactions, items: tuple[Item, ...]) -> Moments:
-        """Count events that may be known."""
-        rows = events.item_rows.astype(np.int64)
-        counts = [DecayedCounts(rows, events.times_s, len(items), half_life)
-                  for half_life in (POPULARITY_HALF_LIFE_S, TREND_HALF_LIFE_S)]  # fmt: skip
-        return cls(counts[0], counts[1], np.array([item.created_ms for item in items], np.int64))
-
-    def ages_days(self, rows: Rows, time_s: float) -> Floats:
-        """(n,) ages of items, -1 = not known."""
-        created = np.where(rows >= 0, self.created_ms[rows], 0)
-        ages = (time_s * 1000 - created) / 86_400_000
-        return np.where(created > 0, np.maximum(ages, 0), -1).astype(np.float32)
 
 
 def known_features(

@@ -10,14 +10,15 @@ import torch
 
 from services.trainer import metrics
 from services.trainer.calibration import calibrated
-from services.trainer.candidates import CandidateFinder, CandidateLists
+from services.trainer.candidates import Asking, CandidateFinder, CandidateLists
 from services.trainer.datasets import DatasetError
 from services.trainer.datasets_ragged import Ragged
 from services.trainer.evaluation import batches
 from services.trainer.external_start import REQUESTS, LinearStart, cosines, linear_start
 from services.trainer.fitting import FitSettings, fit
+from services.trainer.moments import Moments
 from services.trainer.presets import TrainingSettings
-from services.trainer.ranking_examples import Moments, Requests, known_features
+from services.trainer.ranking_examples import Requests, known_features
 from services.trainer.ranking_training import Examples, RankingTask
 from services.trainer.retrieval_stage import Encoded, Run
 from services.trainer.slices import Slice, requests_at
@@ -52,7 +53,7 @@ class Judge:
         """Ask the served retriever."""
         split = data.validation
         (requests,) = batches(split, len(split))
-        asked, lists = served.find(requests, settings.serving_quotas)
+        asked, lists = served.find(requests, settings.serving_quotas, moments)
         kinds = split.interactions.event_types[split.target_events].astype(np.int64)
         features = known_features(asked, lists, served.knowledge, moments)
         return cls(asked, lists, features, split.target_items.astype(np.int64), kinds)
@@ -120,10 +121,10 @@ class RankingStage:
         allowed = self._data.validation.catalogue.copy()
         allowed[self._unseen] = False  # to the training these are still to come: no fair choice
         finder = CandidateFinder(
-            sliced.knowledge.vectors, sliced.knowledge.transitions, allowed, self._settings.quotas
+            sliced.knowledge.vectors, sliced.knowledge.transitions, allowed, self._moments, self._settings.quotas
         )  # fmt: skip
         rng = np.random.default_rng(self._settings.seed)
-        lists = finder.find(vectors_at(sliced.model, asked), histories, histories, rng)
+        lists = finder.find(Asking(vectors_at(sliced.model, asked), histories, histories, asked.times_s), rng)
         found = lists.rows == asked.targets[:, None]
         kept = found.any(axis=1)
         if not kept.any():
@@ -140,7 +141,7 @@ class RankingStage:
             times_ms=np.round(train.times_s[events] * 1000).astype(np.int64),
             window=window,
             places=places,
-            times_s=train.times_s[sequences.events[np.maximum(asked - 1, 0)]],
+            times_s=np.maximum(train.times_s[sequences.events[np.maximum(asked - 1, 0)]], self._cut.from_s),
             targets=sequences.item_rows[asked],
             kinds=train.event_types[sequences.events[asked]].astype(np.int64),
         )

@@ -1,4 +1,6 @@
-"""The time slice: the latest events of each user teach the ranker, everything before them the retriever it learns on.
+"""The slice: the latest events teach the ranker, everything before them the retriever it learns on.
+
+They are the latest of each user, or in a time split the latest of all, as the measurement asks.
 
 A retriever scores what it was fitted on far too well. A ranker that learns from such candidates trusts the retrieval
 score blindly and is worse than no ranker; so no event may serve both, and each request lies behind all that the slice's
@@ -16,6 +18,7 @@ import numpy.typing as npt
 from services.trainer.sequences import TrainingSequences
 
 Rows = npt.NDArray[np.int64]
+Times = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +43,38 @@ class Slice:
     Attributes:
         ends: (U,) place in the sequences of the first event that the slice's retriever may not see.
         asked: places in the sequences of the events that the ranker learns from, ascending.
+        from_s: no request is made before it.
     """
 
     ends: Rows
     asked: Rows
+    from_s: float = -np.inf
 
     def for_retriever(self, sequences: TrainingSequences) -> npt.NDArray[np.bool_]:
         """(E,) mask over the sequences: what the slice's retriever may be fitted on."""
         users = np.repeat(np.arange(len(sequences)), np.diff(sequences.offsets))
         return np.arange(len(users)) < self.ends[users]
+
+
+def cut_time_slice(sequences: TrainingSequences, times_s: Times, share: float, most: int) -> Slice:
+    """Keep the last `share` of all events for the ranker: it learns what it is asked in a global time split.
+
+    Of each user who was there before, the first `most` wished events of the slice are asked for, the first of them at
+    the cut, as in the measurement; a later one at the event before it.
+
+    Args:
+        sequences: all events that may be learned from.
+        times_s: (E,) of the interactions that the sequences are made of, never falling.
+        share: of the events.
+        most: of any user.
+    """
+    border = int(len(times_s) * (1 - share))
+    users = np.repeat(np.arange(len(sequences)), np.diff(sequences.offsets))
+    late = sequences.events >= border
+    ends = sequences.offsets[1:] - np.bincount(users[late], minlength=len(sequences))
+    place = np.arange(len(users)) - ends[users]  # in the user's part of the slice
+    asked = late & (place < most) & (ends > sequences.offsets[:-1])[users] & sequences.is_target
+    return Slice(ends, np.flatnonzero(asked), float(times_s[max(0, border - 1)]))
 
 
 def cut_slice(sequences: TrainingSequences, settings: SliceSettings) -> Slice:

@@ -19,6 +19,9 @@ from services.trainer.datasets_ragged import Ragged
 MIN_EVENTS = 3
 """Leave-one-out scores users with at least one event for each of train, validation and test."""
 
+TIME_CUT = 0.9
+"""Share of the events before the cut of a time split."""
+
 Stage = Literal["test", "validation"]
 
 
@@ -35,6 +38,7 @@ class Split:
         histories: per scored user the indexes of the events before the request, oldest first; at least one.
         target_events: (S,) indexes of the events to be foretold.
         catalogue: (I,) the items that may be listed: those of any event.
+        cut_s: no request is made before it: in a time split the end of the train part, at which all requests are made.
     """
 
     name: str
@@ -45,6 +49,7 @@ class Split:
     histories: Ragged
     target_events: npt.NDArray[np.int64]
     catalogue: npt.NDArray[np.bool_]
+    cut_s: float = -np.inf
 
     def __len__(self) -> int:
         return len(self.user_rows)
@@ -61,7 +66,15 @@ class Split:
 
     @property
     def request_times_s(self) -> npt.NDArray[np.float64]:
-        """(S,) when each request is made: the time of the last history event."""
+        """(S,) when each request is made: at the last history event, in a time split at the cut.
+
+        That is the latest time that a server knows which has the train part and the history; no target is read.
+        """
+        return np.maximum(self.history_ends_s, self.cut_s)
+
+    @property
+    def history_ends_s(self) -> npt.NDArray[np.float64]:
+        """(S,) the time of each last history event."""
         last_events: npt.NDArray[np.int64] = self.histories.flat[self.histories.offsets[1:] - 1]
         return self.interactions.times_s[last_events]
 
@@ -112,7 +125,7 @@ def leave_one_out(dataset: Dataset, stage: Stage = "test") -> Split:
     )
 
 
-def time_split(dataset: Dataset, cut: float = 0.9, stage: Stage = "test") -> Split:
+def time_split(dataset: Dataset, cut: float = TIME_CUT, stage: Stage = "test") -> Split:
     """The first `cut` share of all events is train; who has events on both sides is scored on the first new item.
 
     For `validation` the same is done within the train part of the test split: nothing after the test's cut is used.
@@ -141,6 +154,7 @@ def time_split(dataset: Dataset, cut: float = 0.9, stage: Stage = "test") -> Spl
         histories=histories,
         target_events=targets,
         catalogue=_catalogue(dataset),
+        cut_s=float(events.times_s[border - 1]),
     )
 
 

@@ -19,13 +19,13 @@ import torch
 
 from services.trainer.datasets import Dataset, DatasetError, Interactions
 from services.trainer.evaluation import Metrics, evaluate
+from services.trainer.moments import Moments
 from services.trainer.presets import TrainingSettings
-from services.trainer.ranking_examples import Moments
 from services.trainer.ranking_stage import RankingStage
 from services.trainer.retrieval_stage import Encoded, RetrievalStage, Run
-from services.trainer.sequences import TARGETS
-from services.trainer.slices import cut_slice
-from services.trainer.splits import Split, leave_one_out, time_split
+from services.trainer.sequences import TARGETS, TrainingSequences
+from services.trainer.slices import Slice, cut_slice, cut_time_slice
+from services.trainer.splits import TIME_CUT, Split, leave_one_out, time_split
 from services.trainer.two_stage import Retrieval, TwoStage
 from shared.model.ranker import RankerModel
 
@@ -108,13 +108,19 @@ def divided(dataset: Dataset, settings: TrainingSettings) -> tuple[Split, Split]
 
 def _fit_both(data: Encoded, retrievers: RetrievalStage, run: Run) -> TwoStage:
     sequences = data.sequences(data.train)
-    cut = cut_slice(sequences, run.settings.slice)
+    cut = _sliced(sequences, data.train, run.settings)
     before_slice = np.sort(sequences.events[cut.for_retriever(sequences)])
     sliced = retrievers.fit_new(data.train.take(before_slice), "retriever")
     served = retrievers.fit_on(sliced, data.train, "retriever-all")
     moments = Moments.of(data.train, data.dataset.item_details)
     ranker = RankingStage(data, cut, moments, run).fit(sliced, served)
     return TwoStage(served, ranker, moments, run.settings.serving_quotas)
+
+
+def _sliced(sequences: TrainingSequences, train: Interactions, settings: TrainingSettings) -> Slice:
+    if settings.split == "time":
+        return cut_time_slice(sequences, train.times_s, 1 - TIME_CUT, settings.slice.most)
+    return cut_slice(sequences, settings.slice)
 
 
 def _gone_on(models: TwoStage, retrievers: RetrievalStage, data: Encoded, events: Interactions, stage: str) -> TwoStage:

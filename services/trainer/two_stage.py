@@ -13,10 +13,11 @@ import numpy.typing as npt
 import torch
 
 from services.trainer import evaluation
-from services.trainer.candidates import CandidateFinder, CandidateLists, Quotas, products
+from services.trainer.candidates import Asking, CandidateFinder, CandidateLists, Quotas, products
 from services.trainer.datasets_ragged import Ragged
 from services.trainer.evaluation_ranking import blocked_items, top_items
-from services.trainer.ranking_examples import Moments, Requests, known_features
+from services.trainer.moments import Moments
+from services.trainer.ranking_examples import Requests, known_features
 from services.trainer.transition_choice import TransitionsOnly
 from shared.model.encoding import PackedHistories, gap_bins
 from shared.model.index import best_of
@@ -43,13 +44,15 @@ class Retrieval:
     model: RetrieverModel
     knowledge: KnowledgeSource
 
-    def find(self, requests: evaluation.Requests, quotas: Quotas) -> tuple[Requests, CandidateLists]:
+    def find(self, requests: evaluation.Requests, quotas: Quotas, moments: Moments) -> tuple[Requests, CandidateLists]:
         """The candidates of a batch of users as serving would find them."""
         asked = as_requests(requests, self.model)
-        finder = CandidateFinder(self.knowledge.vectors, self.knowledge.transitions, requests.catalogue, quotas)
+        finder = CandidateFinder(
+            self.knowledge.vectors, self.knowledge.transitions, requests.catalogue, moments, quotas
+        )
         histories = Ragged(requests.histories.flat.astype(np.int64), requests.histories.offsets)
         users = user_vectors(self.model, asked.histories)
-        return asked, finder.find(users, histories, requests.seen, np.random.default_rng(0))
+        return asked, finder.find(Asking(users, histories, requests.seen, asked.times_s), np.random.default_rng(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ class TwoStage:
             return RetrievalOnly(self.retrieval.model).recommend(requests, k)
         if self.stage == "transitions":
             return TransitionsOnly(self.retrieval.knowledge.transitions).recommend(requests, k)
-        asked, lists = self.retrieval.find(requests, self.quotas)
+        asked, lists = self.retrieval.find(requests, self.quotas, self.moments)
         wanted = engagement(self.logits(asked, lists), self.ranker.parts.calibration)
         return best_of(lists.rows, wanted, k).rows.astype(np.int32)
 

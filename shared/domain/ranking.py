@@ -130,6 +130,7 @@ class RankingResult:
         keep_retrieval_order: the bundle's gate found the retriever's own order better.
         without_event: (E, N, A) float32 probabilities without one event each, the latest event's first; E = 0 when
             they were not asked for.
+        keep_neighbour_order: it found the order of the neighbours source, the transition counter, best of all.
     """
 
     actions: tuple[int, ...]
@@ -140,6 +141,7 @@ class RankingResult:
     data_watermark: str = ""
     keep_retrieval_order: bool = False
     without_event: Floats = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))
+    keep_neighbour_order: bool = False
 
 
 def _taken(column: npt.NDArray[D], rows: npt.NDArray[np.int32]) -> npt.NDArray[D]:

@@ -59,6 +59,9 @@ class Holdout(_Frozen):
     events: int = 0
 
 
+ServeOrder = Literal["ranker", "retrieval", "transitions"]
+
+
 class ManifestFacts(_Frozen):
     """Everything in a manifest that the trainer knows before the files are sealed.
 
@@ -72,7 +75,7 @@ class ManifestFacts(_Frozen):
         trained_until_ms: time of the last of them.
         holdout: which events they never saw.
         evaluation_version: the sibling bundle that was trained without the held-out events, "" when this is it.
-        serve_order: `ranker`, or `retrieval` when the ranker did not beat the retriever's own order on validation.
+        serve_order: whose order is served, the best on validation: `ranker`, `retrieval` or `transitions`.
         actions: `EventType` codes of the ranker's heads, in their order.
         search_k: the index's search effort, as tuned.
         retriever, ranker, index, training: settings by section, so that a reader can rebuild the models.
@@ -89,7 +92,7 @@ class ManifestFacts(_Frozen):
     trained_until_ms: int
     holdout: Holdout
     evaluation_version: str = ""
-    serve_order: Literal["ranker", "retrieval"]
+    serve_order: ServeOrder
     actions: tuple[int, ...]
     search_k: int = Field(gt=0)
     retriever: dict[str, SettingValue]

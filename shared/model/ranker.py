@@ -27,6 +27,7 @@ from shared.model.history_cache import Encode, HistoryCache
 from shared.model.index import VECTORS_FILE
 from shared.model.item_tower import ItemEncoding, ItemTable, ItemTower, load_table
 from shared.model.knowledge import NAMES, CandidateArrays, KnowledgeSource, Scaler, Statistics
+from shared.model.manifest import ServeOrder
 from shared.model.ranker_network import PARTS, EncodedHistories, Queries, RankerNetwork, RankerSettings
 from shared.model.retriever import HistoryInputs, RetrieverSettings, item_vectors
 from shared.model.transitions import TransitionTable
@@ -97,7 +98,7 @@ class Identity:
 
     version: str = ""
     watermark: str = ""
-    keep_retrieval_order: bool = False
+    serve_order: ServeOrder = "ranker"
 
 
 class RankerModel:
@@ -152,7 +153,7 @@ class RankerModel:
             calibration=Calibration.load(bundle),
             actions=manifest.actions,
         )
-        identity = Identity(manifest.version, manifest.watermark, manifest.serve_order == "retrieval")
+        identity = Identity(manifest.version, manifest.watermark, manifest.serve_order)
         return cls(parts, identity, cache_bytes)
 
     def save(self, folder: Path) -> None:
@@ -272,7 +273,8 @@ class RankerModel:
             parts=explained,
             model_version=self.identity.version,
             data_watermark=self.identity.watermark,
-            keep_retrieval_order=self.identity.keep_retrieval_order,
+            keep_retrieval_order=self.identity.serve_order == "retrieval",
+            keep_neighbour_order=self.identity.serve_order == "transitions",
         )
 
 

@@ -76,6 +76,7 @@ def ranking_result_to_proto(result: RankingResult, provenance: Provenance) -> pb
         parts=None if result.parts is None else _parts_to_proto(result.parts),
         data_watermark=result.data_watermark,
         keep_retrieval_order=result.keep_retrieval_order,
+        keep_neighbour_order=result.keep_neighbour_order,
         without_event=result.without_event.ravel().tolist(),
     )
 
@@ -96,6 +97,7 @@ def ranking_result_from_proto(message: pb.RankResponse) -> RankingResult:
         model_version=message.header.model_version,
         data_watermark=message.data_watermark,
         keep_retrieval_order=message.keep_retrieval_order,
+        keep_neighbour_order=message.keep_neighbour_order,
         without_event=np.array(message.without_event, np.float32).reshape(-1, *probabilities.shape)
         if message.without_event
         else np.empty((0, 0, 0), np.float32),

@@ -25,7 +25,7 @@ from services.recommendation.recommender import Recommender
 from services.recommendation.settings import RecommendationSettings
 from services.trainer.candidates import Quotas
 from services.trainer.datasets import Dataset
-from services.trainer.ranking_examples import Moments
+from services.trainer.moments import Moments
 from services.trainer.splits import Split
 from shared.domain.attributes import AttributeUse
 from shared.domain.events import EventType

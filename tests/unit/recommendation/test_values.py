@@ -66,6 +66,15 @@ def test_retrievals_order_by_the_rankers_wish_keeps_its_probabilities_with_weigh
     assert scores.values.tolist() == [1.0, 0.5]
 
 
+def test_the_neighbours_order_is_kept_where_the_rankers_gate_asks_for_it() -> None:
+    result = replace(result_of([[0.5, 0.5], [0.1, 0.1], [0.2, 0.2]]), keep_neighbour_order=True)
+    candidates = replace(candidates_of(3, ranks=[1, 2, 3]), neighbour_ranks=np.array([0, 2, 1], np.int32))
+
+    scores = retrieval_scores(candidates, result)
+
+    assert np.argsort(-scores.values).tolist() == [2, 1, 0]
+
+
 def test_parts_that_do_not_fit_the_probabilities_are_no_answer() -> None:
     parts = ScoreParts(("a",), np.zeros((1, 2, 1), np.float32), np.ones(2, np.float32), np.zeros(2, np.float32))
 

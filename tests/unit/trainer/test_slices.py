@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.trainer.sequences import TrainingSequences
-from services.trainer.slices import SliceSettings, cut_slice, requests_at
+from services.trainer.slices import SliceSettings, cut_slice, cut_time_slice, requests_at
 from services.trainer.splits import leave_one_out
 from shared.model.encoding import ValueScale
 from tests.unit.trainer.data_worlds import random_dataset, walks
@@ -58,3 +58,21 @@ def test_a_request_reads_the_events_before_it_and_no_other(limit: int) -> None:
     assert np.all(stops[window] >= ends)
     assert np.all(places >= 1)
     assert len(starts) == 10
+
+
+@given(seed=st.integers(0, 100), share=st.floats(0.05, 0.9), most=st.integers(1, 20))
+def test_a_slice_of_time_asks_for_nothing_that_its_retriever_or_its_cut_knows(
+    seed: int, share: float, most: int
+) -> None:
+    sequences = sequences_of(seed)
+    times_s = random_dataset(np.random.default_rng(seed), users=20, items=15, events=300).interactions.times_s
+
+    cut = cut_time_slice(sequences, times_s, share, most)
+
+    seen, asked = sequences.events[cut.for_retriever(sequences)], sequences.events[cut.asked]
+    assert len(seen) == int(300 * (1 - share))
+    assert seen.max(initial=-1) < asked.min(initial=300)
+    assert np.all(times_s[seen] <= cut.from_s)
+    owners = np.searchsorted(sequences.offsets, cut.asked, side="right") - 1
+    assert np.bincount(owners, minlength=20).max() <= most
+    assert np.all(cut.ends[owners] > sequences.offsets[owners])

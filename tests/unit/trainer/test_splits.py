@@ -61,7 +61,8 @@ def test_the_time_split_scores_the_first_new_item_after_the_cut() -> None:
 
     assert [data.users.ids[row] for row in split.user_rows] == ["old"]
     assert told(split, data.items.ids) == [("abc", "d")]
-    assert split.request_times_s.tolist() == [4]
+    assert split.history_ends_s.tolist() == [4]
+    assert split.request_times_s.tolist() == [5]
     assert len(split.train) == 5
 
 

@@ -105,7 +105,10 @@ def test_scores_with_their_parts_survive_the_wire(count: int, data: st.DataObjec
     values = data.draw(some.rows(count * 2 * 3)).reshape(count, 2, 3)
     parts = ScoreParts(("a", "b", "c"), values, data.draw(some.rows(2)), data.draw(some.rows(2)))
     without = data.draw(some.rows(3 * count * 2)).reshape(3, count, 2) if count else np.empty((0, 0, 0), np.float32)
-    result = RankingResult((3, 4), probabilities, data.draw(some.rows(count)), parts, "m1", "w1-0.5", True, without)
+    kept = data.draw(st.booleans())
+    result = RankingResult(
+        (3, 4), probabilities, data.draw(some.rows(count)), parts, "m1", "w1-0.5", kept, without, not kept
+    )
     header = data.draw(some.provenances()).__class__(model_version="m1")
 
     assert same(ranking_result_from_proto(ranking_result_to_proto(result, header)), result)

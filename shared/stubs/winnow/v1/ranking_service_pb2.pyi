@@ -100,12 +100,17 @@ class RankResponse(_message.Message):
     DATA_WATERMARK_FIELD_NUMBER: _builtins.int
     KEEP_RETRIEVAL_ORDER_FIELD_NUMBER: _builtins.int
     WITHOUT_EVENT_FIELD_NUMBER: _builtins.int
+    KEEP_NEIGHBOUR_ORDER_FIELD_NUMBER: _builtins.int
     data_watermark: _builtins.str
     """Log position up to which the bundle's training data goes: items upserted after it are new to the model, and their
     content should come with the request. Empty: not known; then all content should come.
     """
     keep_retrieval_order: _builtins.bool
     """true: the bundle's gate found that the retriever's own order is better; callers should keep that order."""
+    keep_neighbour_order: _builtins.bool
+    """true: the bundle's gate found that the order of the neighbours source is better than the retriever's and its own;
+    callers should keep that order. Never together with keep_retrieval_order.
+    """
     @_builtins.property
     def header(self) -> _header_pb2.ResponseHeader:
         """Version of the bundle, degradations and timings."""
@@ -143,10 +148,11 @@ class RankResponse(_message.Message):
         data_watermark: _builtins.str = ...,
         keep_retrieval_order: _builtins.bool = ...,
         without_event: _abc.Iterable[_builtins.float] | None = ...,
+        keep_neighbour_order: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "parts", b"parts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "data_watermark", b"data_watermark", "header", b"header", "keep_retrieval_order", b"keep_retrieval_order", "parts", b"parts", "probabilities", b"probabilities", "ratings", b"ratings", "without_event", b"without_event"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "data_watermark", b"data_watermark", "header", b"header", "keep_neighbour_order", b"keep_neighbour_order", "keep_retrieval_order", b"keep_retrieval_order", "parts", b"parts", "probabilities", b"probabilities", "ratings", b"ratings", "without_event", b"without_event"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
