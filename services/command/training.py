@@ -80,10 +80,14 @@ def evaluate(
     stage: Annotated[
         list[str] | None,
         typer.Option(
-            help="retrieval, transitions, two-stage or baseline:NAME; may be repeated. None: the first three."
+            help="retrieval, transitions, two-stage or baseline:NAME; may be repeated. None: the first three. "
+            "rating, by itself: the error of foretold ratings."
         ),
     ] = None,
     bundle: Annotated[str, typer.Option(help="Version of the bundle; empty: the one that is served.")] = "",
+    held_out: Annotated[
+        Path | None, typer.Option(help="Ratings to foretell (a file of interactions); none: five random folds.")
+    ] = None,
     export: Annotated[Path | None, typer.Option(help="Write the lists of the last stage, for any scorer.")] = None,
     output: Annotated[Path | None, typer.Option(help="Write the measurements as JSON.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Write pictures into this folder (needs matplotlib).")] = None,
@@ -93,14 +97,18 @@ def evaluate(
 ) -> None:
     """Measure a bundle or a baseline: full ranking, seen items removed, one target a user."""
     from services.command.evaluating import show_measured, write_measured
+    from services.command.rating import STAGE, evaluate_ratings
     from services.trainer.settings import TrainerSettings
 
     with readable_errors():
         settings = load(TrainerSettings, split=split, **({"registry_url": registry} if registry else {}))
         dataset, _ = _dataset(data, interactions, items, address)
+        if stage == [STAGE]:
+            aside = open_source(str(held_out), None).dataset if held_out else None
+            return evaluate_ratings(dataset, aside, output, json)
         measured = _measured(dataset, stage or list(STAGES), settings, bundle)
     write_measured(dataset, measured, export=export, output=output, plots=plots)
-    show_measured(dataset, measured, json)
+    return show_measured(dataset, measured, json)
 
 
 def _dataset(data: str, interactions: Path | None, items: Path | None, address: str) -> tuple[Dataset, str]:

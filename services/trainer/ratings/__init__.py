@@ -1,0 +1,1 @@
+"""Foretelling the value of a rating, and how well that is done."""
