@@ -79,7 +79,7 @@ class PastFeatures:
         )
 
     async def top_items(self, order: TopOrder, *, category: str = "", limit: int = 100) -> TopItems:
-        """Nothing: only the trainer's sources are asked."""
+        """Nothing: the services poll the lists by the present, and each request here has a moment of its own."""
         del order, category, limit
         return TopItems((), (), AT)
 
