@@ -18,6 +18,7 @@ from services.ranking.log_pipe import LogPipe
 from services.ranking.ray_plan import ReplicaConfig
 from services.ranking.scoring import QueueLimits, Scorer, ScoringQueue
 from services.ranking.servicer import RankingServicer
+from services.ranking.settings import RankingSettings
 from shared.kernel.background import Supervised
 from shared.kernel.clock import Clock, system_clock
 from shared.kernel.logs import configure_logs
@@ -91,12 +92,11 @@ def _bundle_watcher(config: ReplicaConfig, rank: int, keeper: ScorerKeeper, cloc
         cache_dir=settings.data_dir.absolute() / "ranking" / f"bundles-{rank}",
         poll_seconds=settings.bundle_poll_seconds,
     )
-    make = config.load or partial(_load_ranker, settings.history_cache_mib)
+    make = config.load or partial(_load_ranker, settings)
     return BundleWatcher(source, lambda bundle: make(bundle, settings.threads), keeper.install, clock, report)
 
 
-def _load_ranker(cache_mib: int, bundle: Bundle, threads: int) -> Scorer:
-    from services.ranking.drift import WatchedScorer  # noqa: PLC0415 - a replica with another scorer needs no torch
-    from shared.model.ranker import RankerModel  # noqa: PLC0415
+def _load_ranker(settings: RankingSettings, bundle: Bundle, threads: int) -> Scorer:
+    from services.ranking.loading import load_ranker  # noqa: PLC0415 - a replica with another scorer needs no torch
 
-    return WatchedScorer(RankerModel.load(bundle, threads=threads, cache_bytes=cache_mib * 1024 * 1024))
+    return load_ranker(settings, bundle, threads)

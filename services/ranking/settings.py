@@ -32,6 +32,14 @@ class RankingSettings(ServiceSettings, prefix="RANKING"):
     replica_cpus: float = Field(1.0, ge=0, description="processors that Ray keeps for each replica")
     replica_gpus: float = Field(0.0, ge=0, description="GPUs that Ray keeps for each replica")
     threads: int = Field(1, ge=1, le=256, description="threads of a replica's forward pass")
+    device: str = Field(
+        "auto",
+        pattern="^(auto|cpu|cuda(:[0-9]+)?)$",
+        description="auto, cpu or cuda; auto: a GPU where a replica has one",
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of the forward pass; auto: what is faster here, measured when a bundle is loaded"
+    )
     history_cache_mib: int = Field(
         64, ge=0, le=65_536, description="a replica's memory for encoded histories, each kept for ten minutes; 0: none"
     )

@@ -25,9 +25,10 @@ from services.trainer.slices import Slice, requests_at
 from services.trainer.two_stage import Retrieval, engagement, ranked, vectors_at
 from services.trainer.unseen_items import hide_ids, unseen_rows
 from shared.domain.events import EventType
+from shared.model.calibration import Calibration
 from shared.model.index import best_of
 from shared.model.knowledge import Scaler
-from shared.model.ranker import Calibration, RankerModel, RankerParts, new_ranker
+from shared.model.ranker import RankerModel, RankerParts, new_ranker
 
 Rows = npt.NDArray[np.int64]
 Features = npt.NDArray[np.float16]

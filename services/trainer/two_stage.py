@@ -19,10 +19,11 @@ from services.trainer.evaluation_ranking import blocked_items, top_items
 from services.trainer.moments import Moments
 from services.trainer.ranking_examples import Requests, known_features
 from services.trainer.transition_choice import TransitionsOnly
+from shared.model.calibration import Calibration
 from shared.model.encoding import PackedHistories, gap_bins
 from shared.model.index import best_of
 from shared.model.knowledge import KnowledgeSource
-from shared.model.ranker import Calibration, RankerModel
+from shared.model.ranker import RankerModel
 from shared.model.retriever import HistoryInputs, RetrieverModel
 
 Stage = Literal["retrieval", "transitions", "two-stage"]

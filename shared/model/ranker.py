@@ -10,6 +10,7 @@ B users, C candidates of the longest request, N of one, d width, K features, A a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,52 +22,23 @@ from torch import Tensor
 
 from shared.domain.ranking import RankingRequest, RankingResult, ScoreParts
 from shared.domain.vocabulary import UNKNOWN_ROW, Vocabulary
-from shared.model.bundle import Bundle, write_arrays
+from shared.model.bundle import Bundle
+from shared.model.calibration import Calibration
 from shared.model.encoding import PackedHistories, ValueScale, load_scale, pack_histories
+from shared.model.execution import ON_CPU, Execution, Precision
 from shared.model.history_cache import Encode, HistoryCache
 from shared.model.index import VECTORS_FILE
 from shared.model.item_tower import ItemEncoding, ItemTable, ItemTower, load_table
-from shared.model.knowledge import NAMES, CandidateArrays, KnowledgeSource, Scaler, Statistics
+from shared.model.knowledge import NAMES, CandidateArrays, KnowledgeSource, Statistics
 from shared.model.manifest import ServeOrder
 from shared.model.ranker_network import PARTS, EncodedHistories, Queries, RankerNetwork, RankerSettings
 from shared.model.retriever import HistoryInputs, RetrieverSettings, item_vectors
 from shared.model.transitions import TransitionTable
 
 WEIGHTS_FILE = "ranker.safetensors"
-CALIBRATION_FILE = "calibration.safetensors"
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """What turns the network's numbers into probabilities and ratings.
-
-    Attributes:
-        scaler: of the knowledge features.
-        scales, offsets: (A,) probability = sigmoid(scale · logit + offset).
-        value_mean, value_spread: rating = mean + spread · the network's; spread 0 = the training data had no values.
-    """
-
-    scaler: Scaler
-    scales: Floats
-    offsets: Floats
-    value_mean: float
-    value_spread: float
-
-    @classmethod
-    def load(cls, bundle: Bundle) -> Calibration:
-        """Open that of a bundle."""
-        arrays = bundle.arrays(CALIBRATION_FILE)
-        mean, spread = arrays["values"].tolist()
-        return cls(Scaler(arrays["mean"], arrays["gain"]), arrays["scales"], arrays["offsets"], mean, spread)
-
-    def save(self, folder: Path) -> None:
-        """Write it into a bundle's folder."""
-        values = np.array([self.value_mean, self.value_spread], np.float32)
-        arrays = {"mean": self.scaler.mean, "gain": self.scaler.gain, "scales": self.scales, "offsets": self.offsets}
-        write_arrays(folder / CALIBRATION_FILE, {**arrays, "values": values})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +79,20 @@ class RankerModel:
     Args:
         parts: what scoring reads.
         identity: of the bundle.
-        cache_bytes: memory for encoded histories that may be asked for again.
+        execution: where and how it runs; the network moves there.
     """
 
-    def __init__(self, parts: RankerParts, identity: Identity | None = None, cache_bytes: int = 0) -> None:
+    def __init__(self, parts: RankerParts, identity: Identity | None = None, execution: Execution = ON_CPU) -> None:
         self.parts = parts
         self.identity = identity or Identity()
-        self._histories = HistoryCache(self._encoded, cache_bytes)
+        self.execution = execution
+        self.histories = HistoryCache(self.encoded, execution.cache_bytes)
         self.actions = parts.actions
         self.on_features: Callable[[Floats], None] | None = None
         """Is told each request's (N, K) scaled features, by the thread that scores."""
         parts.network.eval()
-        self._raw = item_vectors(parts.network.tower, parts.table)  # (M, d)
+        self._raw = execution.sent(item_vectors(parts.network.tower, parts.table))  # (M, d)
+        parts.network.to(execution.device)
 
     @property
     def version(self) -> str:
@@ -131,9 +105,9 @@ class RankerModel:
         return self.identity.watermark
 
     @classmethod
-    def load(cls, bundle: Bundle, threads: int = 1, cache_bytes: int = 0) -> RankerModel:
-        """Open that of a bundle; `threads` are those of torch in this process."""
-        torch.set_num_threads(threads)
+    def load(cls, bundle: Bundle, execution: Execution = ON_CPU) -> RankerModel:
+        """Open that of a bundle."""
+        torch.set_num_threads(execution.threads)
         encoding, table = ItemEncoding.load(bundle), load_table(bundle)
         features, manifest = len(encoding.featurizer.names), bundle.manifest
         encoder = RetrieverSettings.model_validate(manifest.ranker)
@@ -154,7 +128,14 @@ class RankerModel:
             actions=manifest.actions,
         )
         identity = Identity(manifest.version, manifest.watermark, manifest.serve_order)
-        return cls(parts, identity, cache_bytes)
+        return cls(parts, identity, execution)
+
+    def with_precision(self, precision: Precision) -> RankerModel:
+        """The same model, weights and all, computing more or less precisely."""
+        other = copy(self)
+        other.execution = replace(self.execution, precision=precision)
+        other.histories = HistoryCache(other.encoded, self.execution.cache_bytes)
+        return other
 
     def save(self, folder: Path) -> None:
         """Write weights, calibration and statistics (items, encodings, transitions and index are the publisher's)."""
@@ -166,13 +147,12 @@ class RankerModel:
     def score(self, requests: Sequence[RankingRequest]) -> list[RankingResult]:
         """One result a request, candidates in the request's order; `leave_out` costs a forward pass of its own."""
         return [
-            self._left_out(*pair)
-            for pair in zip(requests, self._passed(requests, self._histories.encoded), strict=True)
+            self._left_out(*pair) for pair in zip(requests, self._passed(requests, self.histories.encoded), strict=True)
         ]
 
     def _left_out(self, request: RankingRequest, result: RankingResult) -> RankingResult:
         """The result with the probabilities without each of the latest events, when they were asked for."""
-        if not (without := self._passed(request.without_each(), self._encoded)):
+        if not (without := self._passed(request.without_each(), self.encoded)):
             return result
         return replace(result, without_event=np.stack([each.probabilities for each in without]))
 
@@ -204,28 +184,29 @@ class RankerModel:
             raw: (B, C, d) raw item vectors.
             features: (B, C, K) scaled.
         """
-        return self._scored(self._encoded(packed), packed.lengths, id_rows, raw, features)
+        return self._scored(self.encoded(packed), packed.lengths, id_rows, raw, features)
 
-    def _encoded(self, packed: PackedHistories) -> EncodedHistories:
-        return self.parts.network.encode_latest(HistoryInputs.of(packed), self._raw)
+    def encoded(self, packed: PackedHistories) -> EncodedHistories:
+        """The histories after the encoder, whether or not they are known already."""
+        with self.execution.casting():
+            return self.parts.network.encode_latest(self.execution.all_sent(HistoryInputs.of(packed)), self._raw)
 
     def _scored(
         self, encoded: EncodedHistories, lengths: Rows, id_rows: Rows, raw: Tensor, features: Floats
     ) -> tuple[Floats, Floats]:
-        network = self.parts.network
-        ids = torch.from_numpy(id_rows)
-        places = torch.from_numpy(lengths)[:, None]
-        biases = network.item_bias(ids.clamp(min=0)) * (ids >= 0)[..., None]
-        queries = Queries(places, raw[:, None], biases[:, None], torch.from_numpy(features)[:, None])
-        parts = network(encoded, queries)[:, 0]
-        users = encoded.users.expand(*id_rows.shape, -1)
-        ratings = network.rating(users, raw, ids)
-        return parts.numpy(), ratings.numpy()
+        network, sent = self.parts.network, self.execution.sent
+        ids, places = sent(id_rows), sent(lengths)[:, None]
+        with self.execution.casting():
+            biases = network.item_bias(ids.clamp(min=0)) * (ids >= 0)[..., None]
+            queries = Queries(places, raw[:, None], biases[:, None], sent(features)[:, None])
+            parts = network(encoded, queries)[:, 0]
+            ratings = network.rating(encoded.users.expand(*id_rows.shape, -1), raw, ids)
+        return parts.float().cpu().numpy(), ratings.float().cpu().numpy()
 
     def raw_items(self, rows: Rows) -> Tensor:
         """Raw vectors of item rows of any shape, zero for -1."""
-        known = torch.from_numpy(rows != UNKNOWN_ROW)[..., None]
-        return self._raw[torch.from_numpy(np.maximum(rows, 0))] * known
+        known = self.execution.sent(rows != UNKNOWN_ROW)[..., None]
+        return self._raw[self.execution.sent(np.maximum(rows, 0))] * known
 
     def _items(self, request: RankingRequest, rows: Rows) -> Tensor:
         """(N, d) raw vectors of the candidates; new ones by their content, where it came with the request."""
@@ -234,7 +215,7 @@ class RankerModel:
         new = [place for place in np.flatnonzero(rows == UNKNOWN_ROW).tolist() if ids[place] in content]
         if new:
             table = self.parts.encoding.table([content[ids[place]] for place in new], self.parts.vocabulary)
-            raw[new] = self.parts.network.tower(table.inputs(np.arange(len(table))))
+            raw[new] = self.parts.network.tower(self.execution.all_sent(table.inputs(np.arange(len(table)))))
         return raw
 
     def _knowledge(self, request: RankingRequest, packed: PackedHistories, number: int, rows: Rows) -> Floats:

@@ -11,12 +11,13 @@ from shared.domain.events import EventType
 from shared.domain.items import Item
 from shared.domain.vocabulary import Vocabulary
 from shared.model.bundle import ITEMS, write_arrays, write_bundle, write_strings
+from shared.model.calibration import Calibration
 from shared.model.encoding import ValueScale, save_scale
 from shared.model.index import VECTORS_FILE
 from shared.model.item_tower import ItemEncoding, save_table
 from shared.model.knowledge import NAMES, KnowledgeSource, Scaler, Statistics
 from shared.model.manifest import Holdout, ManifestFacts
-from shared.model.ranker import Calibration, RankerModel, RankerParts, new_ranker
+from shared.model.ranker import RankerModel, RankerParts, new_ranker
 from shared.model.registry import Registry
 from shared.model.retriever import RetrieverSettings
 from shared.model.transitions import TransitionTable

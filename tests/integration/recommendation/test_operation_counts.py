@@ -15,6 +15,7 @@ from shared.domain.history import History
 from shared.domain.items import Item
 from shared.domain.provenance import Provenance
 from shared.domain.ranking import RankingRequest, RankingResult
+from shared.model.execution import Execution
 from shared.model.ranker import RankerModel
 from shared.wire.ranking import ranking_request_to_proto, ranking_result_to_proto
 from shared.wire.slates import slate_to_proto
@@ -117,7 +118,7 @@ def test_users_of_a_batch_share_one_forward_pass() -> None:
 
 
 def test_a_history_that_comes_again_is_not_encoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = RankerModel(networks.ranker().parts, cache_bytes=1 << 24)
+    model = RankerModel(networks.ranker().parts, execution=Execution(cache_bytes=1 << 24))
     encode, encoded = model.parts.network.encode_latest, []
     monkeypatch.setattr(model.parts.network, "encode_latest", lambda *inputs: encoded.append(1) or encode(*inputs))
 

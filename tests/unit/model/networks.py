@@ -12,10 +12,11 @@ from shared.domain.history import History
 from shared.domain.items import ContentVector, Item
 from shared.domain.ranking import Candidates, RankingRequest
 from shared.domain.vocabulary import Vocabulary
+from shared.model.calibration import Calibration
 from shared.model.encoding import ValueScale
 from shared.model.item_tower import ItemEncoding
 from shared.model.knowledge import NAMES, KnowledgeSource, Scaler, Statistics
-from shared.model.ranker import Calibration, RankerModel, RankerParts, new_ranker
+from shared.model.ranker import RankerModel, RankerParts, new_ranker
 from shared.model.retriever import RetrieverModel, RetrieverSettings, new_network
 from shared.model.transitions import transition_table
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from shared.domain.ranking import RankingRequest
 from shared.model.encoding import PackedHistories, pack_histories
+from shared.model.execution import Execution
 from shared.model.history_cache import KEPT_SECONDS, HistoryCache
 from shared.model.ranker import RankerModel
 from shared.model.ranker_network import EncodedHistories
@@ -48,7 +49,7 @@ def cache(encoder: Encoder, limit_bytes: int = ENOUGH) -> HistoryCache:
 @settings(deadline=None, max_examples=25)
 @given(st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=4), min_size=1, max_size=6))
 def test_a_model_with_a_memory_gives_the_scores_of_one_without(batches: list[list[int]]) -> None:
-    remembering = RankerModel(MODEL.parts, cache_bytes=ENOUGH)
+    remembering = RankerModel(MODEL.parts, execution=Execution(cache_bytes=ENOUGH))
 
     for batch in batches:
         requests = [networks.request(length, length, 3 + length) for length in batch]
@@ -58,7 +59,7 @@ def test_a_model_with_a_memory_gives_the_scores_of_one_without(batches: list[lis
 
 
 def test_a_remembered_history_gives_the_same_score_to_the_last_bit() -> None:
-    remembering = RankerModel(MODEL.parts, cache_bytes=ENOUGH)
+    remembering = RankerModel(MODEL.parts, execution=Execution(cache_bytes=ENOUGH))
     request = networks.request(5, 20, 30)
     (first,), (second,) = remembering.score([request]), remembering.score([request])
 
@@ -85,7 +86,7 @@ def test_users_with_the_same_history_are_encoded_once_in_a_batch() -> None:
 
 
 def test_one_more_event_is_another_history() -> None:
-    remembering = RankerModel(MODEL.parts, cache_bytes=ENOUGH)
+    remembering = RankerModel(MODEL.parts, execution=Execution(cache_bytes=ENOUGH))
     request = networks.request(5, 20, 30)
     longer: RankingRequest = replace(request, history=networks.history(5, 21))
     remembering.score([request])
