@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest
 export WINNOW_TEST_CRDS ?= $(wildcard $(CURDIR)/../shared/schemas)
 
 .DEFAULT_GOAL := help
-.PHONY: bench-quality bench-smoke env-example help run test check format setup setup-dev protos lock unit contract integration e2e soak clean
+.PHONY: audit checkov images sbom try-environments try-images bench-quality bench-smoke env-example help run test check format setup setup-dev protos lock unit contract integration e2e soak clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -45,6 +45,27 @@ check: setup-dev ## style, types, layers, protos
 	$(BIN)/lint-imports
 	$(BIN)/python protos/generate.py --lint
 	$(PYTEST) -q tests/architecture
+
+images: ## build the images of all services with docker or buildah (TAG=0.1.0)
+	@deploy/images.sh
+
+try-images: setup-dev ## build two images on a stand-in base, run their manifests, call them (root, Debian)
+	@tests/images/prepare.sh
+	WINNOW_TEST_IMAGES=1 $(PYTEST) tests/images
+
+try-environments: setup-dev ## install each service with its extra alone, and start it
+	WINNOW_TEST_ENVIRONMENTS=1 $(PYTEST) tests/environments
+
+checkov: setup-dev ## checkov over the manifests and the Dockerfile
+	@deploy/checkov.sh $(BIN)
+
+# Both in environments of their own, which uv makes. An audit that could not ask about a package fails.
+audit: setup-dev ## known vulnerabilities of the locked dependencies (asks PyPI)
+	$(BIN)/uv tool run --from pip-audit==2.10.1 pip-audit --strict --no-deps --disable-pip -r requirements.lock
+
+sbom: setup-dev ## the locked dependencies as CycloneDX, into sbom.json
+	$(BIN)/uv tool run --from cyclonedx-bom==7.5.0 cyclonedx-py requirements requirements.lock \
+		--pyproject pyproject.toml --output-reproducible --output-file sbom.json
 
 format: setup-dev ## rewrite the sources in the house's format
 	$(BIN)/ruff check --fix .

@@ -27,11 +27,11 @@ def asked_address(service: str, environ: Mapping[str, str]) -> str:
     return f"127.0.0.1:{port}" if host in EVERYWHERE else address
 
 
-def healthy(address: str) -> bool:
-    """Whether the server at the address says SERVING."""
+def healthy(address: str, service: str = "") -> bool:
+    """Whether the server at the address says SERVING of a service's name; of all it does, by default."""
     with grpc.insecure_channel(address) as channel:
         try:
-            answer = HealthStub(channel).Check(HealthCheckRequest(), timeout=TIMEOUT_SECONDS)
+            answer = HealthStub(channel).Check(HealthCheckRequest(service=service), timeout=TIMEOUT_SECONDS)
         except grpc.RpcError:
             return False
     return bool(answer.status == HealthCheckResponse.SERVING)
