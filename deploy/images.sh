@@ -1,7 +1,7 @@
 #!/bin/sh
 # Build the images of services, all of them or the named ones, with docker or buildah, whichever is there.
 # usage: deploy/images.sh [SERVICE...]
-# settings: BUILDER (docker or buildah), TAG (0.1.0), TORCH, TORCH_INDEX_URL, BUILD_OPTIONS (more of the builder's own)
+# settings: BUILDER (docker or buildah), TAG (0.1.0), TORCH, TORCH_INDEX_URL, EXTRAS, BUILD_OPTIONS (more of the builder's own)
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -26,5 +26,6 @@ for service in "$@"; do
         --build-arg SERVICE="$service" \
         ${TORCH:+--build-arg TORCH="$TORCH"} \
         ${TORCH_INDEX_URL:+--build-arg TORCH_INDEX_URL="$TORCH_INDEX_URL"} \
+        ${EXTRAS:+--build-arg EXTRAS="$EXTRAS"} \
         --tag "$image" .
 done

@@ -19,11 +19,11 @@ from tests.e2e.product import free_port, wait_until
 UV: Final = Path(sys.executable).parent / "uv"
 EXTRAS: Final = {
     "feedback": "kafka",
-    "feature": "redis",
+    "feature": "multilingual,redis",
     "candidate_generation": "candidate-generation",
     "ranking": "ranking",
     "recommendation": "",
-    "trainer": "trainer",
+    "trainer": "multilingual,trainer",
 }
 WITH_TORCH: Final = ("candidate_generation", "ranking", "trainer")
 PINNED: Final = re.compile(r"^[a-z0-9._-]+==[^ ;]+(?: ; [^\\]+)?", re.MULTILINE)

@@ -9,11 +9,13 @@ import grpc
 import pytest
 from grpc import StatusCode
 from winnow.v1 import feedback_service_pb2
+from winnow.v1.feedback_service_pb2_grpc import FeedbackServiceStub
 
 from shared.kernel.client import ChannelOptions
 from shared.kernel.errors import ErrorReason, ServiceError, from_rpc_error
 from shared.kernel.server import GrpcServer, ServerOptions
 from tests.integration.kernel_servers import UNARY, Context, Request, Response, calling, hosted, serving
+from tests.name_server import Names
 
 ASKED = Request(recommendation_id="r-1")
 LONG_MS = 3_600_000
@@ -192,3 +194,25 @@ async def test_many_calls_share_one_channel() -> None:
 def test_a_wait_so_short_that_grpc_would_never_repeat_is_refused() -> None:
     with pytest.raises(ValueError, match="initial_backoff_ms is 1; the least is 5"):
         ChannelOptions(initial_backoff_ms=1)
+
+
+async def test_a_service_whose_pods_have_all_moved_is_found_within_seconds(unused_tcp_port: int) -> None:
+    names = Names(addresses={"service": ["127.0.0.2"]})
+    with names.serving():
+        async with calling(names.target("service", unused_tcp_port)) as stub:
+            async with GrpcServer(f"127.0.0.2:{unused_tcp_port}", [hosted()]):
+                assert await stub.GetSlate(ASKED) == Response()
+            names.addresses["service"] = ["127.0.0.3"]
+            async with GrpcServer(f"127.0.0.3:{unused_tcp_port}", [hosted()]):
+                async with asyncio.timeout(15):  # gRPC's own would be half a minute
+                    while not await answered(stub):
+                        await asyncio.sleep(0.1)
+
+
+async def answered(stub: FeedbackServiceStub) -> bool:
+    """Whether a call gets through."""
+    try:
+        return await stub.GetSlate(ASKED) == Response()  # type: ignore[no-any-return]
+    except grpc.aio.AioRpcError as error:
+        assert error.code() is StatusCode.UNAVAILABLE, error  # noqa: PT017 - what else it is, is the test's failure
+        return False
