@@ -21,6 +21,8 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from winnow.v1 import (
+    feature_service_pb2,
+    feature_service_pb2_grpc,
     feedback_service_pb2,
     feedback_service_pb2_grpc,
     recommendation_service_pb2,
@@ -134,6 +136,14 @@ class Replicas:
             stub = recommendation_service_pb2_grpc.RecommendationServiceStub(channel)
             header = stub.Recommend(recommendation_service_pb2.RecommendRequest(user_id="1"), timeout=DEADLINE_S).header
         return {header.model_version, header.index_version}
+
+    def event_ids(self, user_id: str) -> list[str]:
+        """What the feature store knows of a user, the newest last."""
+        with grpc.insecure_channel(self._target("feature")) as channel:
+            stub = feature_service_pb2_grpc.FeatureServiceStub(channel)
+            request = feature_service_pb2.GetUserStateRequest(user_id=user_id)
+            state = stub.GetUserState(request, timeout=DEADLINE_S).user_state
+        return [event.event_id for event in state.history]
 
     def record(self, event_id: str, user_id: str, item_id: str) -> None:
         """Record an event; tried again, with the same id, until the log says it has it."""

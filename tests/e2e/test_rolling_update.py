@@ -44,8 +44,10 @@ def test_an_update_of_the_log_loses_no_request_and_no_event(replicas: Replicas) 
         replicas.roll("feedback")
         replicas.record("after", "42", "50")
         replicas.record("before", "42", "50")
+        wait_until(lambda: replicas.event_ids("42")[-1:] == ["after"], START_SECONDS)
 
     assert load.failures == []
+    assert replicas.event_ids("42")[-2:] == ["before", "after"]
 
 
 @pytest.mark.parametrize("name", REPLICATED)
