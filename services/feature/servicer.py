@@ -8,16 +8,15 @@ from typing import Any, TypeAlias
 import grpc
 from winnow.v1 import feature_service_pb2 as pb
 from winnow.v1 import feature_service_pb2_grpc as pb_grpc
-from winnow.v1 import item_pb2
 
 from services.feature.features import ProjectedFeatures
+from services.feature.state_frames import StateFrames
 from shared.domain.history import HISTORY_LIMIT
 from shared.domain.user_state import ItemState, TopOrder
 from shared.domain.watermark import Watermark
 from shared.kernel.context import annotate, remaining_ms
 from shared.kernel.errors import ErrorReason, ServiceError
 from shared.wire.attribute_uses import attribute_use_to_proto
-from shared.wire.items import item_state_to_proto
 from shared.wire.user_state import item_changes_to_proto, status_to_proto, user_state_to_proto
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -44,6 +43,7 @@ class FeatureServicer(pb_grpc.FeatureServiceServicer):
     def __init__(self, features: ProjectedFeatures, wait_limit_ms: int) -> None:
         self._features = features
         self._wait_limit_ms = wait_limit_ms
+        self._frames = StateFrames()
 
     async def GetUserState(self, request: pb.GetUserStateRequest, context: Context) -> pb.GetUserStateResponse:
         """A user's state at or behind a position."""
@@ -60,8 +60,9 @@ class FeatureServicer(pb_grpc.FeatureServiceServicer):
         """Items in request order."""
         states = await self._features.items(request.item_ids, include_vectors=request.include_vectors)
         status = await self._features.status()
-        items = _within_limit(states, vectors=request.include_vectors)
-        return pb.BatchGetItemsResponse(items=items, watermark=status.watermark)
+        answer = pb.BatchGetItemsResponse.FromString(self._items(states, vectors=request.include_vectors))
+        answer.watermark = status.watermark
+        return answer
 
     async def ListItems(self, request: pb.ListItemsRequest, context: Context) -> pb.ListItemsResponse:
         """A page of the catalogue, without vectors."""
@@ -70,8 +71,9 @@ class FeatureServicer(pb_grpc.FeatureServiceServicer):
             page_size=min(request.page_size or DEFAULT_PAGE, PAGE_LIMIT),
             page_token=request.page_token,
         )
-        items = _within_limit(page.items, vectors=False)
-        return pb.ListItemsResponse(items=items, next_page_token=page.next_page_token)
+        answer = pb.ListItemsResponse.FromString(self._items(page.items, vectors=False))
+        answer.next_page_token = page.next_page_token
+        return answer
 
     async def WatchItems(self, request: pb.WatchItemsRequest, context: Context) -> AsyncIterator[pb.WatchItemsResponse]:
         """The catalogue and then its changes."""
@@ -95,6 +97,26 @@ class FeatureServicer(pb_grpc.FeatureServiceServicer):
         """How far the projection is."""
         return status_to_proto(await self._features.status())
 
+    def _items(self, states: Sequence[ItemState], *, vectors: bool) -> bytes:
+        """The field `items`, which has one number in every answer; stops before the answer is more than a client takes.
+
+        Raises:
+            ServiceError: MESSAGE_TOO_LARGE.
+        """
+        frames: list[bytes] = []
+        size_bytes = 0
+        for state in states:
+            frames.append(self._frames.of(state, vectors=vectors))
+            size_bytes += len(frames[-1])
+            if size_bytes > ANSWER_LIMIT_BYTES:
+                raise ServiceError(
+                    ErrorReason.MESSAGE_TOO_LARGE,
+                    f"the first {len(frames)} of {len(states)} items have {size_bytes} bytes, "
+                    f"{ANSWER_LIMIT_BYTES} are the limit of an answer: ask for fewer items or no vectors",
+                    metadata={"bytes": str(size_bytes), "limitBytes": str(ANSWER_LIMIT_BYTES)},
+                )
+        return b"".join(frames)
+
     def _budget_ms(self) -> float:
         left = remaining_ms()
         if left is None:
@@ -107,24 +129,3 @@ def _watermark(text: str) -> Watermark:
         return Watermark.parse(text)
     except ValueError as error:
         raise ServiceError(ErrorReason.WATERMARK_INVALID, str(error), metadata={"watermark": text[:64]}) from error
-
-
-def _within_limit(states: Sequence[ItemState], *, vectors: bool) -> list[item_pb2.ItemState]:
-    """The states as messages; stops when they become more than a client takes, before it costs seconds.
-
-    Raises:
-        ServiceError: MESSAGE_TOO_LARGE.
-    """
-    messages: list[item_pb2.ItemState] = []
-    size_bytes = 0
-    for state in states:
-        messages.append(item_state_to_proto(state, vectors=vectors))
-        size_bytes += messages[-1].ByteSize()
-        if size_bytes > ANSWER_LIMIT_BYTES:
-            raise ServiceError(
-                ErrorReason.MESSAGE_TOO_LARGE,
-                f"the first {len(messages)} of {len(states)} items have {size_bytes} bytes, "
-                f"{ANSWER_LIMIT_BYTES} are the limit of an answer: ask for fewer items or no vectors",
-                metadata={"bytes": str(size_bytes), "limitBytes": str(ANSWER_LIMIT_BYTES)},
-            )
-    return messages

@@ -15,6 +15,7 @@ from shared.domain.watermark import Watermark
 from shared.kernel.errors import from_rpc_error
 from shared.wire.attribute_uses import attribute_use_from_proto
 from shared.wire.items import item_state_from_proto
+from shared.wire.known_items import known_states
 from shared.wire.user_state import item_changes_from_proto, status_from_proto, user_state_from_proto
 
 BATCH_LIMIT = 5000
@@ -57,7 +58,7 @@ class GrpcFeatures:
                 item_ids=item_ids[start : start + BATCH_LIMIT], include_vectors=include_vectors
             )
             answer = await answer_of(self._stub.BatchGetItems(request))
-            states += map(item_state_from_proto, answer.items)
+            states += map(item_state_from_proto, answer.items) if include_vectors else known_states(answer.items)
         return tuple(states)
 
     async def top_items(self, order: TopOrder, *, category: str = "", limit: int = 100) -> TopItems:
