@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest
 export WINNOW_TEST_CRDS ?= $(wildcard $(CURDIR)/../shared/schemas)
 
 .DEFAULT_GOAL := help
-.PHONY: audit checkov images sbom try-environments try-images bench-quality bench-smoke env-example help run test check format setup setup-dev protos lock unit contract integration e2e soak clean
+.PHONY: audit checkov images sbom try-environments try-images bench-quality bench-smoke env-example help run test check format setup setup-dev protos lock unit contract integration e2e soak clean bench-features
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -81,6 +81,9 @@ protos: setup-dev ## generate the stubs again
 
 bench-smoke: setup-dev ## latency of `Recommend`, stage by stage, on one channel (after make run)
 	$(BIN)/python -m tests.benchmarks.smoke
+
+bench-features: setup-dev ## replay rate, visibility and reads of the feature service, on SQLite and Redis
+	$(BIN)/python -m tests.benchmarks.feature_bench
 
 bench-quality: setup-dev ## NDCG@10 against latency, by the number of candidates that are ranked (after make run)
 	$(BIN)/python -m tests.benchmarks.quality_bench

@@ -178,12 +178,17 @@ class RedisFeatureStore:
         No transaction: a server that is full refuses those, even if they only read.
         """
         while True:
+            tenure = self._tenure
+            settled = tenure.settled
             with self._client.pipeline(transaction=False) as ask:
                 ask.hmget(self.keys.state, "generation", "commit")
                 queue(ask)
                 ask.hmget(self.keys.state, "generation", "commit")
                 answers: list[Any] = ask.execute()
-            self._tenure.check(*answers[-1])
+            if tenure is not self._tenure:  # the store was claimed anew meanwhile
+                continue
+            generation, commit = answers[-1]
+            tenure.check(generation, commit, settled)
             if answers[0] == answers[-1]:  # else our own commit came between
                 return answers[1:-1]
 
@@ -233,7 +238,7 @@ class RedisFeatureStore:
         with self._client.pipeline(transaction=True) as commands:
             commands.watch(self.keys.state)
             generation, commit = commands.hmget(self.keys.state, "generation", "commit")
-            self._tenure.check(generation, commit)
+            self._tenure.check(generation, commit, self._tenure.settled)
             yield commands, commit
 
     def _claim(self) -> None:

@@ -21,12 +21,17 @@ class Tenure:
         shown: the store's name for messages.
         generation: of this process's opening.
         commit: number of the last commit when it was opened.
+
+    Attributes:
+        settled: commits that the store is known to hold. A reader notes it before it asks, because while the answer is
+            on its way the writer goes on.
     """
 
     def __init__(self, shown: str, generation: int, commit: bytes) -> None:
         self.generation = generation
+        self.settled = 0
         self._shown = shown
-        self._last = commit
+        self._opening = commit
         self._count = 0
         self._unsure: tuple[tuple[Changes | None, bytes], ...] = ()
 
@@ -42,10 +47,15 @@ class Tenure:
 
     def settle(self, commit: bytes) -> None:
         """The store has answered: it holds this commit."""
-        self._last, self._unsure = commit, ()
+        self.settled, self._unsure = self._place(commit), ()
 
-    def check(self, generation: bytes | None, commit: bytes | None) -> None:
+    def check(self, generation: bytes | None, commit: bytes | None, settled: int) -> None:
         """Compare with what the store says.
+
+        Args:
+            generation: that it named.
+            commit: that it named.
+            settled: what was known of it when it was asked.
 
         Raises:
             StoreMovedError: it was set back or replaced.
@@ -59,9 +69,16 @@ class Tenure:
                 f"each its own WINNOW_FEATURE_REDIS_NAMESPACE",
                 metadata={"component": "feature-store"},
             )
-        if found < self.generation or commit not in (self._last, *(number for _, number in self._unsure)):
+        if found < self.generation or not settled <= self._place(commit) <= self._count:
             raise StoreMovedError(
                 ErrorReason.STORAGE_UNAVAILABLE,
                 f"the feature store {self._shown} was set back to an earlier state and is loaded anew",
                 metadata={"component": "feature-store"},
             )
+
+    def _place(self, commit: bytes | None) -> int:
+        """The place of a commit among those of this tenure; that of the opening is 0, one of nowhere before it."""
+        generation, _, count = (commit or b"").rpartition(b".")
+        if generation == str(self.generation).encode():
+            return int(count)
+        return 0 if commit == self._opening else -1

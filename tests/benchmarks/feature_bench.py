@@ -1,31 +1,38 @@
-"""What the feature service takes: replaying the log, showing a write, reading a user and items.
+"""What the feature service takes: replaying the log, showing a write, reading a user and items, on SQLite and Redis.
 
-Run as `python -m tests.benchmarks.feature_bench [--events 200000] [--users 5000] [--items 20000] [--reads 2000]`.
-Nothing is asserted: it prints a table. Replay is given twice: all CPU of the process (reading and decoding the log
-included), and the feature service's own share (applying and storing), because the log's reader has a budget of its own.
+Run as `python -m tests.benchmarks.feature_bench [--events 200000] [--users 5000] [--items 20000] [--reads 2000]
+[--repeats 3]`. Nothing is asserted: it prints a table. Replay is given twice: all CPU of the process (reading and
+decoding the log included), and the feature service's own share (applying and storing), because the log's reader has a
+budget of its own. Client and server of the gRPC rows share a process and an event loop: `core ms` is the CPU of both.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
+import os
 import resource
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import numpy as np
+import structlog
 
-from services.feature import projection, sqlite_store
+from services.feature import projection, redis_store, sqlite_store
 from services.feature.app import FeatureApp, open_feature
 from services.feature.settings import FeatureSettings
 from services.feedback.app import FeedbackApp, open_feedback
 from services.feedback.settings import FeedbackSettings
 from shared.clients.features import GrpcFeatures
+from shared.domain.event_log import LogRecord
 from shared.domain.events import Event
 from shared.domain.items import Item
 from shared.domain.services import Features
@@ -34,6 +41,11 @@ from shared.domain.watermark import Watermark
 from shared.kernel.client import open_channel
 from shared.kernel.clock import system_clock
 from shared.kernel.server import GrpcServer
+from tests.redis_server import redis_server
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_numbers = count()
 
 BUDGET_MS = 60_000.0
 
@@ -46,6 +58,7 @@ class Sizes:
     users: int
     items: int
     reads: int
+    repeats: int
 
 
 @dataclass
@@ -56,20 +69,31 @@ class OwnTime:
 
     def watch(self) -> None:
         """Measure what applies and what stores from now on."""
-        apply, commit = projection.Projection.apply, sqlite_store._commit
+        apply = projection.Projection.apply
 
-        async def timed_apply(self_: projection.Projection, records: object, now_ms: int) -> None:
+        async def timed_apply(self_: projection.Projection, records: Sequence[LogRecord], now_ms: int) -> None:
             begin = time.thread_time()
-            await apply(self_, records, now_ms)  # type: ignore[arg-type]  # passed through
+            await apply(self_, records, now_ms)
             self.seconds += time.thread_time() - begin
 
-        def timed_commit(db: object, changes: object) -> None:
-            begin = time.thread_time()
-            commit(db, changes)  # type: ignore[arg-type]  # passed through
-            self.seconds += time.thread_time() - begin
+        projection.Projection.apply = timed_apply  # type: ignore[method-assign]
+        for owner, name in (
+            (projection.Projection, "take"),
+            (projection.Projection, "settle"),
+            (sqlite_store, "_commit"),
+            (redis_store.RedisFeatureStore, "_commit"),
+        ):
+            setattr(owner, name, self._timed(getattr(owner, name)))
 
-        projection.Projection.apply = timed_apply  # type: ignore[method-assign, assignment]
-        sqlite_store._commit = timed_commit
+    def _timed(self, work: Callable[P, T]) -> Callable[P, T]:
+        def timed(*args: P.args, **kwargs: P.kwargs) -> T:
+            begin = time.thread_time()
+            try:
+                return work(*args, **kwargs)
+            finally:
+                self.seconds += time.thread_time() - begin
+
+        return timed
 
 
 def events(sizes: Sizes, random: np.random.Generator) -> list[Event]:
@@ -97,35 +121,41 @@ async def fill(feedback: FeedbackApp, sizes: Sizes) -> None:
             await feedback.log.append(facts[start : start + 5_000])
 
 
-async def replay(feedback: FeedbackApp, folder: Path, sizes: Sizes, own: OwnTime) -> None:
+async def replay(feedback: FeedbackApp, settings: FeatureSettings, sizes: Sizes, own: OwnTime) -> None:
     """Fill an empty store from the log."""
     begin, cpu, own.seconds = time.perf_counter(), time.process_time(), 0.0
-    async with open_feature(
-        FeatureSettings.model_validate({"data_dir": folder}), system_clock, feedback.feedback
-    ) as app:
+    async with open_feature(settings, system_clock, feedback.feedback) as app:
         await app.hosted.readiness.wait_ready()
-        await app.dump()
-    wall, cpu = time.perf_counter() - begin, time.process_time() - cpu
+        wall, cpu = time.perf_counter() - begin, time.process_time() - cpu
+        await app.dump()  # what still waited is stored too
     records = sizes.events + sizes.items
-    row("replay, records/s (wall)", records / wall)
-    row("replay, records/s a core, log included", records / cpu)
-    row("replay, records/s a core, own share", records / own.seconds)
+    row(f"replay, {settings.store}, records/s until ready (wall)", records / wall)
+    row(f"replay, {settings.store}, records/s a core, log included", records / cpu)
+    row(f"replay, {settings.store}, records/s a core, own share", records / own.seconds)
     row("peak memory, MiB", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 async def visible_after(feedback: FeedbackApp, features: Features, label: str, reads: int) -> None:
     """Time from the acknowledgement of a write to the answer that shows it."""
     random = np.random.default_rng(2)
+    written: dict[int, Event] = {}
+
+    async def prepare(turn: int) -> tuple[str, Watermark]:
+        user_id = f"user-{random.integers(1000)}"
+        written[turn] = Event(f"{label}-{next(_numbers)}", user_id, "item-1", 3, system_clock())
+        return user_id, await feedback.log.append([written[turn]])
+
+    async def read(turn: int, at: tuple[str, Watermark]) -> None:
+        state = await features.user_state(at[0], at[1], history_limit=200, budget_ms=BUDGET_MS)
+        if state.history.event_ids[-1] != written[turn].event_id:
+            sys.exit(f"{written[turn].event_id} is not visible at {at[1]}")
+
     times = []
     for turn in range(reads):
-        user_id = f"user-{random.integers(1000)}"
-        written = Event(f"{label}-{turn}", user_id, "item-1", 3, system_clock())
-        position = await feedback.log.append([written])
+        at = await prepare(turn)
         begin = time.perf_counter()
-        state = await features.user_state(user_id, position, history_limit=200, budget_ms=BUDGET_MS)
+        await read(turn, at)
         times.append(time.perf_counter() - begin)
-        if state.history.event_ids[-1] != written.event_id:
-            sys.exit(f"{written.event_id} is not visible at {position}")
     latency(f"visible after acknowledgement, {label}", times)
 
 
@@ -148,21 +178,21 @@ async def reads(features: Features, label: str, sizes: Sizes) -> None:
     for name, call in calls.items():
         for turn in range(100):
             await call(turn)
-        times = []
-        for turn in range(sizes.reads):
-            begin = time.perf_counter()
-            await call(turn)
-            times.append(time.perf_counter() - begin)
-        latency(f"{name}, {label}", times)
+        for _ in range(sizes.repeats):
+            times, cpu = [], time.process_time()
+            for turn in range(sizes.reads):
+                begin = time.perf_counter()
+                await call(turn)
+                times.append(time.perf_counter() - begin)
+            latency(f"{name}, {label}", times, (time.process_time() - cpu) / sizes.reads)
 
 
 async def changed_user(app: FeatureApp, feedback: FeedbackApp, count: int) -> None:
     """A read after each change of the user: the state is built again."""
     times = []
     for turn in range(count):
-        position = await feedback.log.append(
-            [Event(f"changed-{turn}", "heavy", f"item-{turn % 500}", 3, system_clock())]
-        )
+        written = Event(f"changed-{next(_numbers)}", "heavy", f"item-{turn % 500}", 3, system_clock())
+        position = await feedback.log.append([written])
         await app.features.user_state("nobody", position, history_limit=1, budget_ms=BUDGET_MS)
         begin = time.perf_counter()
         await app.features.user_state("heavy", Watermark(), history_limit=200, budget_ms=BUDGET_MS)
@@ -175,37 +205,45 @@ def row(name: str, value: float) -> None:
     print(f"{name:<52}{value:>14,.0f}")
 
 
-def latency(name: str, seconds: list[float]) -> None:
+def latency(name: str, seconds: list[float], core_seconds: float | None = None) -> None:
     """Median and 99th percentile in microseconds."""
     p50, p99 = np.percentile(np.array(seconds) * 1e6, [50, 99])
-    print(f"{name:<52}{p50:>10,.0f} µs p50{p99:>10,.0f} µs p99")
+    core = "" if core_seconds is None else f"{core_seconds * 1e3:>8.2f} core ms a call"
+    print(f"{name:<52}{p50:>10,.0f} µs p50{p99:>10,.0f} µs p99{core}")
+
+
+async def on_store(feedback: FeedbackApp, settings: FeatureSettings, sizes: Sizes, own: OwnTime) -> None:
+    """Everything of one store in turn."""
+    await replay(feedback, settings, sizes, own)
+    async with (
+        open_feature(settings, system_clock, feedback.feedback) as app,
+        GrpcServer("127.0.0.1:0", [app.hosted]) as server,
+        open_channel(server.address) as channel,
+    ):
+        await app.hosted.readiness.wait_ready()
+        for label, features in (("in process", app.features), ("gRPC", GrpcFeatures(channel))):
+            await visible_after(feedback, features, f"{settings.store}, {label}", sizes.reads)
+            await reads(features, f"{settings.store}, {label}", sizes)
+        await changed_user(app, feedback, 1_200)
 
 
 async def run(sizes: Sizes, folder: Path) -> None:
-    """Everything in turn."""
+    """Both stores over one log."""
     own = OwnTime()
     own.watch()
-    async with open_feedback(FeedbackSettings.model_validate({"data_dir": folder}), system_clock) as feedback:
-        await fill(feedback, sizes)
-        await replay(feedback, folder, sizes, own)
-        settings = FeatureSettings.model_validate({"data_dir": folder})
-        async with (
-            open_feature(settings, system_clock, feedback.feedback) as app,
-            GrpcServer("127.0.0.1:0", [app.hosted]) as server,
-            open_channel(server.address) as channel,
-        ):
-            await app.hosted.readiness.wait_ready()
-            await visible_after(feedback, app.features, "in process", sizes.reads)
-            await visible_after(feedback, GrpcFeatures(channel), "gRPC", sizes.reads)
-            await reads(app.features, "in process", sizes)
-            await reads(GrpcFeatures(channel), "gRPC", sizes)
-            await changed_user(app, feedback, 1_200)
+    print(f"load of this machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    with redis_server(folder / "redis") as server:
+        async with open_feedback(FeedbackSettings.model_validate({"data_dir": folder}), system_clock) as feedback:
+            await fill(feedback, sizes)
+            for store in ({"store": "sqlite"}, {"store": "redis", "redis_url": server.url}):
+                await on_store(feedback, FeatureSettings.model_validate({"data_dir": folder} | store), sizes, own)
 
 
 def main() -> None:
     """Read the sizes, run in a folder of its own."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))  # printing is not measured
     parser = argparse.ArgumentParser(description=__doc__)
-    for name, default in (("events", 200_000), ("users", 5_000), ("items", 20_000), ("reads", 2_000)):
+    for name, default in (("events", 200_000), ("users", 5_000), ("items", 20_000), ("reads", 2_000), ("repeats", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
     folder = Path(tempfile.mkdtemp(prefix="winnow-feature-bench-"))
     try:
