@@ -5,7 +5,7 @@
 | consumed  | items that the user consumed within the kept history                                 |
 | hidden    | items that the user hid                                                              |
 | excluded  | items that the request excludes                                                      |
-| served    | items of the user's latest slates, as many as the surface says                       |
+| served    | items of the latest slates (a session: impressions), as many as the surface says      |
 | catalogue | what the catalogue does not hold: deleted, or (but for the caller's own) unknown      |
 | available | items outside their availability window at the moment of the request                 |
 | wanted    | items outside the request's categories and attribute conditions                      |
@@ -98,16 +98,18 @@ class BlockedFilter:
         return Split.by((not any(rule.names(*pair) for rule in rules) for pair in pairs), len(pool))
 
 
+def served_lately(query: Query, viewer: Viewer) -> frozenset[str]:
+    """Items of the latest slates, as many as the surface does not want to see again."""
+    return frozenset(viewer.served[: query.configuration.surface.exclude_latest_served])
+
+
 def id_filters() -> tuple[Filter, ...]:
     """The filters that need no items, in order."""
     return (
         IdFilter("consumed", lambda _query, viewer: viewer.consumed),
         IdFilter("hidden", lambda _query, viewer: viewer.hidden),
         IdFilter("excluded", lambda query, _viewer: query.filter.exclude_item_ids),
-        IdFilter(
-            "served",
-            lambda query, viewer: frozenset(viewer.served[: query.configuration.surface.exclude_latest_served]),
-        ),
+        IdFilter("served", served_lately),
     )
 
 

@@ -84,19 +84,24 @@ class ItemHydration:
 
 
 def session_viewer(query: Query) -> Viewer:
-    """An anonymous session as a viewer: nothing but its own events, in the order of their times, none in the future."""
+    """An anonymous session as a viewer: nothing but its own events, in the order of their times, none in the future.
+
+    Its impressions say what it was served.
+    """
     now_ms = query.time_ms
     timed = [
         replace(event, event_time_ms=min(event.event_time_ms or now_ms, now_ms))
         for event in query.session_events
         if event.item_id
     ]
+    timed.sort(key=lambda event: event.event_time_ms)
     consuming = [event for event in timed if event.event_type in CONSUMING]
-    consuming.sort(key=lambda event: event.event_time_ms)
+    seen = [event.item_id for event in reversed(timed) if event.event_type == EventType.IMPRESSION]
     return Viewer(
         history=History.of(consuming).latest(HISTORY_EVENTS),
         consumed=frozenset(event.item_id for event in consuming),
         hidden=frozenset(event.item_id for event in timed if event.event_type == EventType.HIDE),
+        served=tuple(dict.fromkeys(seen)),
     )
 
 

@@ -34,7 +34,7 @@ from services.recommendation.ranking import Ranked, RankingStage, ranking_reques
 from services.recommendation.selecting import Selected, selected
 from services.recommendation.slate import Pool, Rows, Scores, Viewer
 from services.recommendation.sources import PINNED, pinned_items, sources_of
-from services.recommendation.stages import Filter, Journey, Rung, Source
+from services.recommendation.stages import Filter, Journey, Rung, Source, Wish
 from services.recommendation.surface import Surface
 from services.recommendation.values import retrieval_scores
 from shared.domain.provenance import Provenance
@@ -73,9 +73,7 @@ class Pipeline:
         surface = query.configuration.surface
         with journey.stage("hydrate"):
             viewer = await self.hydrated(query, journey)
-        with journey.stage("retrieve"):
-            pool = await self._retrieve(query, viewer, journey)
-        pool = await self.allowed(query, viewer, pool, journey)
+        pool = await self._gathered(query, viewer, journey)
         with journey.stage("rank"):
             pool = self._cut(query, pool, surface, journey)
             ranked = await self.scored(query, viewer, pool, surface, journey)
@@ -93,17 +91,28 @@ class Pipeline:
         journey.watermark = viewer.watermark
         return viewer
 
-    async def _retrieve(self, query: Query, viewer: Viewer, journey: Journey) -> Pool:
-        pool = Pool()
+    async def _gathered(self, query: Query, viewer: Viewer, journey: Journey) -> Pool:
+        """Candidates that may be shown, from one source after the other until they fill a page.
+
+        A source that left the page short, because of what the filters removed, is asked for others until it knows
+        none. So a page is short only when nothing else may be shown, or when the time is over, which is listed.
+        """
+        pool, seen = Pool(), frozenset[str]()
         for source in sources_of(query, *self._stages.sources):
-            if len(pool) >= query.page_size:
-                break
-            found = await journey.ask(source, query, viewer, RETRIEVE_SHARE)
-            pool = pool.joined(self.permitted(query, viewer, found, journey))
-        if pins := pinned_items(query):
+            while len(pool) < query.page_size:
+                with journey.stage("retrieve"):
+                    new = await journey.ask(source, Wish(query, viewer, seen), RETRIEVE_SHARE)
+                if not len(new):
+                    break
+                seen |= frozenset(new.item_ids)
+                pool = pool.joined(await self._admitted(query, viewer, new, journey))
+        if len(pins := pinned_items(query)):
             journey.add(pins)
-            pool = pool.joined(self.permitted(query, viewer, pins, journey))
+            pool = pool.joined(await self._admitted(query, viewer, pins, journey))
         return pool
+
+    async def _admitted(self, query: Query, viewer: Viewer, found: Pool, journey: Journey) -> Pool:
+        return await self.allowed(query, viewer, self.permitted(query, viewer, found, journey), journey)
 
     def permitted(self, query: Query, viewer: Viewer, pool: Pool, journey: Journey) -> Pool:
         """The candidates without those whose ids forbid it."""

@@ -75,8 +75,14 @@ class Pool:
         states = tuple(self.states[row] for row in rows) if self.states else ()
         return Pool(tuple(self.item_ids[row] for row in rows), _moved(self.sources, places), states)
 
+    def without(self, item_ids: frozenset[str]) -> Pool:
+        """The candidates that are none of these."""
+        if item_ids.isdisjoint(self.item_ids):
+            return self
+        return self.take(np.array([row for row, each in enumerate(self.item_ids) if each not in item_ids], np.int32))
+
     def joined(self, other: Pool) -> Pool:
-        """These, and behind them those of `other` that are not here yet (both before hydration)."""
+        """These, and behind them those of `other` that are not here yet (both hydrated, or neither)."""
         row_of = {item_id: row for row, item_id in enumerate(self.item_ids)}
         for item_id in other.item_ids:
             row_of.setdefault(item_id, len(row_of))
@@ -84,7 +90,10 @@ class Pool:
         merged = {hits.source: hits for hits in self.sources}
         for hits in _moved(other.sources, places):
             merged[hits.source] = _appended(merged[hits.source], hits) if hits.source in merged else hits
-        return Pool(tuple(row_of), tuple(merged.values()))
+        states = dict(zip(other.item_ids, other.states, strict=False)) | dict(
+            zip(self.item_ids, self.states, strict=False)
+        )
+        return Pool(tuple(row_of), tuple(merged.values()), tuple(states[each] for each in row_of) if states else ())
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,12 @@ from dataclasses import replace
 from itertools import chain, zip_longest
 
 from services.recommendation.business_rules import Deed, working
+from services.recommendation.filters import served_lately
 from services.recommendation.guarded import Guarded
 from services.recommendation.memory import Memory
 from services.recommendation.queries import Query
-from services.recommendation.slate import Pool, Viewer
-from services.recommendation.stages import Found, Lost, Source
+from services.recommendation.slate import Pool
+from services.recommendation.stages import Found, Lost, Source, Wish
 from shared.domain.conditions import ItemFilter
 from shared.domain.retrieval import RetrievalRequest, RetrievalResult
 from shared.domain.services import CandidateGeneration, Features
@@ -29,6 +30,7 @@ from shared.domain.user_state import TopOrder
 PINNED = "pinned"
 FAVOURITE_CATEGORIES = 3
 LONGEST_LIST = 1_000
+MORE_AT_ONCE = 4
 LARGEST_EXCLUSION = 20_000  # the contract's limit; what is beyond it is removed by this side's own filters
 
 
@@ -37,9 +39,9 @@ class CallerSource:
 
     name = "caller"
 
-    async def find(self, query: Query, _viewer: Viewer, _budget_ms: float) -> Found:
+    async def find(self, wish: Wish, _budget_ms: float) -> Found:
         """They, in the caller's order."""
-        return Found(Pool.of(self.name, query.candidate_item_ids))
+        return Found(Pool.of(self.name, wish.query.candidate_item_ids))
 
 
 class RetrievalSource:
@@ -51,14 +53,19 @@ class RetrievalSource:
         self._candidates = candidates
         self._memory = memory
 
-    async def find(self, query: Query, viewer: Viewer, budget_ms: float) -> Found:
-        """Its merged answer; the filters go along, so that quotas are filled with what may be shown."""
+    async def find(self, wish: Wish, budget_ms: float) -> Found:
+        """Its merged answer; the filters go along, so that quotas are filled with what may be shown.
+
+        Whoever asks again gets more at once: a rule may block nearly everything.
+        """
+        query, viewer = wish.query, wish.viewer
+        more = MORE_AT_ONCE if wish.beyond else 1
         request = RetrievalRequest(
             history=viewer.history,
             time_ms=query.time_ms,
             user=viewer.profile,
-            quotas=dict(query.configuration.surface.quotas),
-            filter=_with_exclusions(query.filter, viewer),
+            quotas={name: more * quota for name, quota in query.configuration.surface.quotas.items()},
+            filter=_with_exclusions(wish),
             seed=query.seed,
         )
         found = await retrieved(self._candidates, request, budget_ms)
@@ -75,9 +82,10 @@ class PopularSource:
         self._features = features
         self._memory = memory
 
-    async def find(self, query: Query, viewer: Viewer, budget_ms: float) -> Found:
+    async def find(self, wish: Wish, budget_ms: float) -> Found:
         """The lists, merged: the best of each first."""
-        seen = len(viewer.consumed) + len(viewer.hidden) + len(query.filter.exclude_item_ids)
+        query, viewer = wish.query, wish.viewer
+        seen = len(viewer.consumed) + len(viewer.hidden) + len(query.filter.exclude_item_ids) + len(wish.beyond)
         limit = min(2 * query.page_size + seen, LONGEST_LIST)
         favourites = sorted(viewer.affinities, key=lambda name: (-viewer.affinities[name], name))[:FAVOURITE_CATEGORIES]
         categories = sorted(query.filter.include_categories) or favourites
@@ -99,9 +107,9 @@ class MemorySource:
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
 
-    async def find(self, _query: Query, viewer: Viewer, _budget_ms: float) -> Found:
+    async def find(self, wish: Wish, _budget_ms: float) -> Found:
         """Neighbours of the latest items and popular ones, merged."""
-        return Found(interleaved(self._memory.neighbours(viewer.history), self._memory.popular()))
+        return Found(interleaved(self._memory.neighbours(wish.viewer.history), self._memory.popular()))
 
 
 async def retrieved(candidates: Guarded[CandidateGeneration], request: RetrievalRequest, budget_ms: float) -> Found:
@@ -138,13 +146,14 @@ def pinned_items(query: Query) -> Pool:
     return Pool.of(PINNED, named) if named else Pool()
 
 
-def _with_exclusions(wanted: ItemFilter, viewer: Viewer) -> ItemFilter:
-    """The filter with everything that must not come back, the request's own exclusions first."""
-    excluded = wanted.exclude_item_ids | viewer.hidden | viewer.consumed
+def _with_exclusions(wish: Wish) -> ItemFilter:
+    """The filter with everything that must not come back, what came already and the request's own exclusions first."""
+    wanted, viewer = wish.query.filter, wish.viewer
+    served = served_lately(wish.query, viewer)
+    parts = (wish.beyond, wanted.exclude_item_ids, viewer.hidden, viewer.consumed, served)
+    excluded = frozenset[str]().union(*parts)
     if len(excluded) > LARGEST_EXCLUSION:
-        excluded = frozenset(
-            list(dict.fromkeys((*wanted.exclude_item_ids, *viewer.hidden, *viewer.consumed)))[:LARGEST_EXCLUSION]
-        )
+        excluded = frozenset(list(dict.fromkeys(chain(*parts)))[:LARGEST_EXCLUSION])
     return replace(wanted, exclude_item_ids=excluded)
 
 

@@ -43,13 +43,26 @@ class Found:
     provenance: Provenance = NOTHING_SAID
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a source is asked for.
+
+    Attributes:
+        beyond: what it gave already, or another source did, and what is not wanted again.
+    """
+
+    query: Query
+    viewer: Viewer
+    beyond: frozenset[str] = frozenset()
+
+
 class Source(Protocol):
     """Finds candidates. Raises `Lost` when it cannot."""
 
     name: str
 
-    async def find(self, query: Query, viewer: Viewer, budget_ms: float) -> Found:
-        """Candidates, best first."""
+    async def find(self, wish: Wish, budget_ms: float) -> Found:
+        """Candidates, best first; nothing new when there are no others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,21 +124,21 @@ class Journey:
         self.index_version = ""
         self.watermark = ""
         self._degraded: dict[tuple[str, str], Degradation] = {}
-        self._timings: list[StageTiming] = []
-        self._counts: list[StageCount] = []
+        self._timings: dict[str, float] = {}
+        self._counts: dict[str, StageCount] = {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time what happens inside."""
+        """Time what happens inside; rounds add up."""
         began_s = self.budget.ticks()
         try:
             yield
         finally:
-            self._timings.append(StageTiming(name, (self.budget.ticks() - began_s) * 1e3))
+            self._timings[name] = self.spent_ms(name) + (self.budget.ticks() - began_s) * 1e3
 
     def spent_ms(self, stage: str) -> float:
         """The time that a stage took so far."""
-        return sum(timing.duration_ms for timing in self._timings if timing.stage == stage)
+        return self._timings.get(stage, 0.0)
 
     def lose(self, stage: str, reason: str, detail: str) -> None:
         """List one loss of quality; the same loss of the same stage is listed once."""
@@ -140,16 +153,17 @@ class Journey:
                 self.lose(stage, lost.reason, f"{lost.detail}; used instead: {below.offers}")
         return await rungs[-1].attempt()
 
-    async def ask(self, source: Source, query: Query, viewer: Viewer, share: float) -> Pool:
-        """What a source gives; nothing, and a loss in the list, when it fails."""
+    async def ask(self, source: Source, wish: Wish, share: float) -> Pool:
+        """What a source gives that is new; nothing, and a loss in the list, when it fails."""
         try:
-            found = await source.find(query, viewer, self.budget.share_ms(share))
+            found = await source.find(wish, self.budget.share_ms(share))
         except Lost as lost:
             self.lose(source.name, lost.reason, f"{lost.detail}; its candidates are missing")
             return Pool()
         self.follow(found.provenance)
-        self.add(found.pool)
-        return found.pool
+        new = found.pool.without(wish.beyond)
+        self.add(new)
+        return new
 
     def add(self, pool: Pool) -> None:
         """Note what each source of a pool gave."""
@@ -179,8 +193,11 @@ class Journey:
         self.count("cut", len(pool), len(gone), ids)
 
     def count(self, component: str, entered: int, removed: int, item_ids: Sequence[str] = ()) -> None:
-        """Note how many candidates a component saw and removed, and which where that was asked for."""
-        self._counts.append(StageCount(component, entered, removed, tuple(item_ids)))
+        """Note how many candidates a component saw and removed, and which where that was asked for; rounds add up."""
+        before = self._counts.get(component, StageCount(component, 0))
+        self._counts[component] = StageCount(
+            component, before.entered + entered, before.removed + removed, (*before.item_ids, *item_ids)
+        )
 
     def provenance(self, config_version: str, request_id: str) -> Provenance:
         """The header of the answer as things stand."""
@@ -190,7 +207,7 @@ class Journey:
             config_version=config_version,
             watermark=self.watermark,
             degraded=tuple(self._degraded.values()),
-            stage_timings=tuple(self._timings),
-            stage_counts=tuple(self._counts),
+            stage_timings=tuple(StageTiming(*timing) for timing in self._timings.items()),
+            stage_counts=tuple(self._counts.values()),
             request_id=request_id,
         )
