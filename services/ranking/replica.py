@@ -23,6 +23,7 @@ from shared.kernel.background import Supervised
 from shared.kernel.clock import Clock, system_clock
 from shared.kernel.logs import configure_logs
 from shared.kernel.readiness import Readiness
+from shared.kernel.slowness import set_slow_ms
 from shared.kernel.telemetry import serve_metrics
 from shared.kernel.tracing import configure_tracing
 from shared.kernel.validation import warm
@@ -79,6 +80,7 @@ def _process(config: ReplicaConfig, rank: int) -> ExitStack:
             lines = cast("TextIO", stack.enter_context(pipe))
         key = process.log_pseudonym_key.get_secret_value() if process.log_pseudonym_key else ""
         configure_logs(process.log_level, lines, key)
+        set_slow_ms(process.slow_ms)
         stack.enter_context(configure_tracing("ranking", process.tracing_otlp_endpoint, process.tracing_sample_ratio))
         if config.settings.metrics_port:
             stack.enter_context(serve_metrics(process.metrics_host, config.settings.metrics_port + rank))

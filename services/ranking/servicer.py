@@ -15,7 +15,7 @@ from services.ranking.scoring import ScoringQueue
 from shared.domain.provenance import Provenance, StageTiming
 from shared.domain.ranking import Candidates, RankingRequest
 from shared.kernel.clock import Clock
-from shared.kernel.context import annotate, request_id
+from shared.kernel.context import annotate, detail, request_id
 from shared.kernel.errors import FieldViolation, Reason, ServiceError, invalid_fields
 from shared.kernel.readiness import LIVE, Readiness
 from shared.wire.ranking import ranking_request_from_proto, ranking_result_to_proto
@@ -40,6 +40,7 @@ class RankingServicer:
         scored = await self._queue.score(request, arrived)
         annotate(candidates=len(request.candidates), version=scored.result.model_version)
         timings = (StageTiming("queue", scored.waited_ms), StageTiming("forward", scored.forward_ms))
+        detail(stages_ms={timing.stage: round(timing.duration_ms, 1) for timing in timings})
         provenance = Provenance(
             model_version=scored.result.model_version, stage_timings=timings, request_id=request_id()
         )

@@ -7,7 +7,7 @@ from typing import Final
 from opentelemetry import trace
 
 from shared.domain.provenance import Provenance
-from shared.kernel.context import annotate
+from shared.kernel.context import annotate, detail
 from shared.kernel.telemetry import DEGRADED, STAGE_SECONDS, Label, counter, gauge, histogram
 
 SLATES_LOST: Final = counter("recommendation_slates_lost", "Served slates that will never be in the log.")
@@ -36,6 +36,7 @@ def observe(provenance: Provenance, candidates: int) -> None:
         STAGE_SECONDS.labels(timing.stage).observe(timing.duration_ms / 1e3)
         if span.is_recording():
             span.add_event(timing.stage, {"duration_ms": timing.duration_ms})
+    detail(stages_ms={timing.stage: round(timing.duration_ms, 1) for timing in provenance.stage_timings})
     for count in provenance.stage_counts:
         if count.component.startswith(SOURCE_PREFIX):
             CANDIDATES.labels(count.component.removeprefix(SOURCE_PREFIX)).inc(count.entered)

@@ -20,7 +20,8 @@ from prometheus_client import Counter, Histogram
 from shared.kernel import tracing
 from shared.kernel.context import RequestContext, enter, remaining_ms
 from shared.kernel.errors import ErrorReason, ServiceError
-from shared.kernel.telemetry import RPC_EVENT, RPC_HANDLED, RPC_SECONDS, RPC_STARTED, LogField, MetadataKey
+from shared.kernel.slowness import is_slow
+from shared.kernel.telemetry import RPC_EVENT, RPC_HANDLED, RPC_SECONDS, RPC_STARTED, SLOW_EVENT, LogField, MetadataKey
 
 REQUEST_ID: Final = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 """Ids that are taken from callers; anything else is replaced, so that no log line can be forged."""
@@ -40,12 +41,14 @@ class Arrival:
         metadata: The text entries of the caller's metadata.
         peer: Address of the caller.
         budget_s: Seconds until the deadline; None: none.
+        streams: Lasts as long as somebody listens.
     """
 
     method: str
     metadata: Mapping[str, str]
     peer: str
     budget_s: float | None
+    streams: bool = False
 
 
 class Call:
@@ -59,7 +62,9 @@ class Call:
         deadline = None if arrival.budget_s is None else self._started + arrival.budget_s
         self._context = RequestContext(self.request_id, deadline)
         enter(self._context)
-        self._span = tracing.start_server_span(arrival.method, arrival.metadata, self.request_id)
+        self._span = tracing.start_server_span(
+            arrival.method, arrival.metadata, self.request_id, streams=arrival.streams
+        )
         _started(arrival.method).inc()
 
     def failure(self, error: Exception) -> ServiceError:
@@ -101,6 +106,8 @@ class Call:
             log.debug(RPC_EVENT, **line)
         else:
             log.info(RPC_EVENT, **line)
+        if is_slow(seconds * 1000) and not self._arrival.streams:
+            log.warning(SLOW_EVENT, **line, **self._context.details)
 
     def _deadline_exceeded(self) -> ServiceError:
         budget_ms = str(round((self._arrival.budget_s or 0) * 1000))

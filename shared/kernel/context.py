@@ -18,11 +18,13 @@ class RequestContext:
         request_id: Who asked gave it, or it was made here.
         deadline: On `time.monotonic()`'s scale, seconds; None: no deadline.
         fields: What `annotate` adds to the canonical log line.
+        details: What `detail` adds to the line of a slow request.
     """
 
     request_id: str
     deadline: float | None = None
     fields: dict[str, object] = field(default_factory=dict)
+    details: dict[str, object] = field(default_factory=dict)
 
 
 _current: ContextVar[RequestContext | None] = ContextVar("request", default=None)
@@ -44,6 +46,12 @@ def annotate(**fields: object) -> None:
     """Adds fields to the canonical log line of the current request; outside a request it does nothing."""
     if context := _current.get():
         context.fields.update(fields)
+
+
+def detail(**details: object) -> None:
+    """Adds fields to the second line that the current request gets if it is slow; outside a request it does nothing."""
+    if context := _current.get():
+        context.details.update(details)
 
 
 def request_id() -> str:

@@ -147,7 +147,9 @@ class _Method:
     def _arrival(self, context: Context) -> Arrival:
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
         given = context.time_remaining()
-        return Arrival(self._name, metadata, context.peer(), self._own_deadline_s(context) if given is None else given)
+        budget_s = self._own_deadline_s(context) if given is None else given
+        streams = bool(self._inner.request_streaming or self._inner.response_streaming)
+        return Arrival(self._name, metadata, context.peer(), budget_s, streams)
 
 
 def _behaviour(name: str, handler: Handler) -> Callable[..., Any]:

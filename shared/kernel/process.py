@@ -15,6 +15,7 @@ from pydantic import Field, SecretStr
 
 from shared.kernel.config import ServiceSettings
 from shared.kernel.logs import configure_logs
+from shared.kernel.slowness import set_slow_ms
 from shared.kernel.tracing import configure_tracing
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -40,6 +41,11 @@ class ProcessSettings(ServiceSettings):
     tracing_sample_ratio: float = Field(
         1.0, ge=0, le=1, description="share of requests traced, where the caller has not decided"
     )
+    slow_ms: float = Field(
+        500,
+        ge=0,
+        description="a request that takes longer is logged with its stages, and traced whatever the ratio; 0: none",
+    )
 
 
 @contextmanager
@@ -47,6 +53,7 @@ def process(settings: ProcessSettings, name: str) -> Iterator[None]:
     """Sets up logs and traces for the process called `name`."""
     key = settings.log_pseudonym_key.get_secret_value() if settings.log_pseudonym_key else ""
     configure_logs(settings.log_level, sys.stderr, key)
+    set_slow_ms(settings.slow_ms)
     with configure_tracing(name, settings.tracing_otlp_endpoint, settings.tracing_sample_ratio):
         yield
 

@@ -51,6 +51,8 @@ class LogField(StrEnum):
 
 
 RPC_EVENT: Final = "rpc"
+SLOW_EVENT: Final = "rpc.slow"
+"""A second line for a request that was slow, with what only slow requests are worth (`detail`)."""
 
 
 class SpanAttribute(StrEnum):
@@ -60,6 +62,7 @@ class SpanAttribute(StrEnum):
     METHOD = "rpc.method"
     CODE = "rpc.grpc.status_code"
     REQUEST_ID = "winnow.request_id"
+    STREAM = "winnow.stream"
 
 
 class MetadataKey(StrEnum):

@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
 from opentelemetry.util.types import AttributeValue
 
+from shared.kernel.slow_traces import RecordsAll, SlowTraces
 from shared.kernel.telemetry import SpanAttribute
 
 TRACER: Final = "winnow"
@@ -31,17 +32,21 @@ def configure_tracing(
 ) -> Iterator[None]:
     """Sends spans to an OpenTelemetry collector (`http://host:4317`), or to `exporter`; with neither it does nothing.
 
-    A caller's decision to sample is kept; of the requests without one, `sample_ratio` are sampled.
+    A caller's decision to sample is kept; of the requests without one, `sample_ratio` are sampled. What was slow or
+    failed is sent whatever the sampling.
     """
     global _tracer  # noqa: PLW0603 - like OpenTelemetry's own provider, one a process
     if not otlp_endpoint and exporter is None:
         yield
         return
     provider = TracerProvider(
-        sampler=ParentBased(TraceIdRatioBased(sample_ratio)), resource=Resource.create({SERVICE_NAME: service_name})
+        sampler=RecordsAll(ParentBased(TraceIdRatioBased(sample_ratio))),
+        resource=Resource.create({SERVICE_NAME: service_name}),
     )
     insecure = not otlp_endpoint.startswith("https://")
-    provider.add_span_processor(BatchSpanProcessor(exporter or OTLPSpanExporter(otlp_endpoint, insecure=insecure)))
+    sending = BatchSpanProcessor(exporter or OTLPSpanExporter(otlp_endpoint, insecure=insecure))
+    provider.add_span_processor(sending)
+    provider.add_span_processor(SlowTraces(sending))
     _tracer = provider.get_tracer(TRACER)
     try:
         yield
@@ -50,8 +55,11 @@ def configure_tracing(
         provider.shutdown()
 
 
-def start_server_span(method: str, metadata: Mapping[str, str], request_id: str) -> Span:
-    """Begins the span of a request, under the caller's span if there is one, and makes it the current one."""
+def start_server_span(method: str, metadata: Mapping[str, str], request_id: str, *, streams: bool = False) -> Span:
+    """Begins the span of a request, under the caller's span if there is one, and makes it the current one.
+
+    A request that `streams` lasts as long as somebody listens; it is never slow.
+    """
     if _tracer is None:
         return INVALID_SPAN
     parent = propagate.extract(metadata)
@@ -59,6 +67,7 @@ def start_server_span(method: str, metadata: Mapping[str, str], request_id: str)
         SpanAttribute.SYSTEM: "grpc",
         SpanAttribute.METHOD: method,
         SpanAttribute.REQUEST_ID: request_id,
+        SpanAttribute.STREAM: streams,
     }
     span = _tracer.start_span(method, context=parent, kind=SpanKind.SERVER, attributes=attributes)
     # Never detached: the request's task ends with the request, and its context with it.

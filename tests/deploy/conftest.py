@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.deploy.processes import Deployment
+from tests.otlp_receiver import Traces, receiving
 
 NEEDED = {
     "test_custom_resources.py": "WINNOW_TEST_CRDS",
@@ -17,8 +18,15 @@ collect_ignore = [name for name, variable in NEEDED.items() if not os.environ.ge
 
 
 @pytest.fixture(scope="session")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def traces() -> Iterator[Traces]:
+    """What the deployment tells of the requests that its callers trace."""
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="session")
+def deployment(tmp_path_factory: pytest.TempPathFactory, traces: Traces) -> Iterator[Deployment]:
     """A running product without a ranker and without a bundle: it answers, degraded."""
-    made = Deployment(tmp_path_factory.mktemp("deployment"))
+    made = Deployment(tmp_path_factory.mktemp("deployment"), traces=traces.endpoint)
     with made.running():
         yield made

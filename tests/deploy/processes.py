@@ -37,11 +37,13 @@ class Deployment:
     Attributes:
         folder: of everything: certificates, data and logs.
         authority: that everybody trusts.
+        traces: where they send traces that a caller asks for; "": nowhere.
         ports: of the services, of their plain health and of their metrics, by service.
     """
 
     folder: Path
     authority: Authority = field(default_factory=Authority)
+    traces: str = ""
     ports: dict[str, tuple[int, int, int]] = field(
         default_factory=lambda: {name: (free_port(), free_port(), free_port()) for name in SERVICES}
     )
@@ -115,6 +117,9 @@ class Deployment:
             "WINNOW_TLS_AUTHORITY_FILE": str(files.authority),
             "WINNOW_LOG_PSEUDONYM_KEY": PSEUDONYM_KEY,
             "WINNOW_LOG_LEVEL": "debug",
+            "WINNOW_TRACING_OTLP_ENDPOINT": self.traces,
+            "WINNOW_TRACING_SAMPLE_RATIO": "0",
+            "OTEL_BSP_SCHEDULE_DELAY": "200",
             f"{prefix}_ADDRESS": self.address(name),
             f"{prefix}_HEALTH_ADDRESS": f"127.0.0.1:{health_port}",
             f"{prefix}_METRICS_PORT": str(metrics_port),

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
+import grpc
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from winnow.v1 import feedback_service_pb2, feedback_service_pb2_grpc
 
 from shared.kernel.config import ConfigError
+from shared.kernel.context import detail
+from shared.kernel.slowness import set_slow_ms
 from shared.kernel.telemetry import DEGRADED, Label, counter, gauge, histogram, serve_metrics
 from shared.kernel.tracing import configure_tracing
-from tests.integration.kernel_servers import UNARY, Context, Request, Response, calling, serving
+from tests.integration.kernel_servers import UNARY, Context, Request, Response, calling, captured_logs, serving
 
+Tail = feedback_service_pb2.TailEventsRequest
+Records = feedback_service_pb2.TailEventsResponse
 ASKED = Request(recommendation_id="r-1")
 
 
@@ -97,3 +105,70 @@ def edge(spans: tuple[ReadableSpan, ...]) -> list[str]:
         kinds.append(span.kind.name)
         parent = span.context.span_id if span.context else None
     return kinds
+
+
+@pytest.fixture
+def slow_from_50_ms() -> Iterator[None]:
+    """Requests of more than 50 ms are slow."""
+    set_slow_ms(50)
+    yield
+    set_slow_ms(0)
+
+
+async def slowly(request: Request, context: Context) -> Response:
+    """A method that takes its time."""
+    detail(stages_ms={"think": 60})
+    await asyncio.sleep(0.06)
+    return Response()
+
+
+@pytest.mark.usefixtures("slow_from_50_ms")
+async def test_a_slow_request_is_traced_whatever_the_sampling_and_a_quick_one_is_not() -> None:
+    exporter = InMemorySpanExporter()
+    with configure_tracing("test", "", sample_ratio=0, exporter=exporter):
+        async with serving() as inner_address, calling(inner_address) as inner_stub:
+
+            async def forward(request: Request, context: Context) -> Response:
+                await inner_stub.GetSlate(request)
+                return await slowly(request, context)
+
+            async with serving(GetSlate=forward) as address, grpc.aio.insecure_channel(address) as channel:
+                stub: Any = feedback_service_pb2_grpc.FeedbackServiceStub(channel)
+                await stub.GetSlate(ASKED)
+
+    spans = exporter.get_finished_spans()
+    assert sorted(span.kind.name for span in spans) == ["CLIENT", "SERVER"]
+    assert all(span.context and span.context.trace_flags.sampled for span in spans)
+
+
+async def test_a_request_that_fails_by_our_own_fault_is_traced_whatever_the_sampling() -> None:
+    async def broken(request: Request, context: Context) -> Response:
+        raise ZeroDivisionError
+
+    exporter = InMemorySpanExporter()
+    with configure_tracing("test", "", sample_ratio=0, exporter=exporter):
+        async with serving(GetSlate=broken) as address, grpc.aio.insecure_channel(address) as channel:
+            stub: Any = feedback_service_pb2_grpc.FeedbackServiceStub(channel)
+            with pytest.raises(grpc.aio.AioRpcError):
+                await stub.GetSlate(ASKED)
+
+    assert [span.status.status_code.name for span in exporter.get_finished_spans()] == ["ERROR"]
+
+
+@pytest.mark.usefixtures("slow_from_50_ms")
+async def test_a_slow_request_has_a_second_line_with_its_stages_and_a_stream_has_none() -> None:
+    async def tail(request: Tail, context: Context) -> AsyncIterator[Records]:
+        await asyncio.sleep(0.06)
+        yield Records()
+
+    with captured_logs() as logs:
+        async with serving(GetSlate=slowly, TailEvents=tail) as address, calling(address) as stub:
+            await stub.GetSlate(ASKED)
+            assert [each async for each in stub.TailEvents(Tail())] == [Records()]
+
+    slow = [line for line in logs if line["event"] == "rpc.slow"]
+    assert [(line["method"], line["stages_ms"]) for line in slow] == [(UNARY, {"think": 60})]
+    assert [line["method"] for line in logs if line["event"] == "rpc"] == [
+        UNARY,
+        "winnow.v1.FeedbackService/TailEvents",
+    ]
