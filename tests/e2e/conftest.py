@@ -19,6 +19,7 @@ from services.trainer.progress import silent
 from shared.kernel.clock import system_clock
 from shared.model.registry import Registry
 from tests.e2e.product import Product, Running
+from tests.otlp_receiver import Traces, receiving
 
 FEW_EPOCHS = Epochs(sliced=1, continued=1, ranker=2, final=0)
 
@@ -31,7 +32,14 @@ def winnow(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="session")
-def product(tmp_path_factory: pytest.TempPathFactory) -> Product:
+def traces() -> Iterator[Traces]:
+    """What the product tells of the requests that its callers trace."""
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="session")
+def product(tmp_path_factory: pytest.TempPathFactory, traces: Traces) -> Product:
     """MovieLens-100K imported by the command, and a bundle trained for a few epochs: it must work, not be good."""
     data_dir = tmp_path_factory.mktemp("winnow")
     imported = winnow(data_dir, "import", "ml-100k", "--address", "127.0.0.1:1", "--json")
@@ -43,7 +51,8 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Product:
     report = train(dataset, settings, place, silent)
     assert report.publication.published
     assert report.publication.manifest.serve_order == "ranker"
-    return Product(data_dir)
+    tracing = {"WINNOW_TRACING_OTLP_ENDPOINT": traces.endpoint, "WINNOW_TRACING_SAMPLE_RATIO": "0"}
+    return Product(data_dir, variables={**tracing, "OTEL_BSP_SCHEDULE_DELAY": "200"})
 
 
 @pytest.fixture(scope="module")

@@ -48,11 +48,13 @@ class Product:
     Attributes:
         data_dir: with a log and a bundle in it.
         address: of all services.
+        variables: more of the environment.
     """
 
     data_dir: Path
     address: str = field(default_factory=lambda: f"127.0.0.1:{free_port()}")
     ranking_address: str = field(default_factory=lambda: f"127.0.0.1:{free_port()}")
+    variables: dict[str, str] = field(default_factory=dict)
 
     @contextmanager
     def serving(self) -> Iterator[Running]:
@@ -71,7 +73,7 @@ class Product:
         """Start the command; its log goes to a file of the data folder."""
         ports = {"WINNOW_ADDRESS": self.address, "WINNOW_RANKING_ADDRESS": self.ranking_address}
         quiet = {"WINNOW_METRICS_PORT": "0", "WINNOW_RANKING_METRICS_PORT": "0"}
-        environment = {**os.environ, **ports, **quiet, "WINNOW_DATA_DIR": str(self.data_dir)}
+        environment = {**os.environ, **ports, **quiet, **self.variables, "WINNOW_DATA_DIR": str(self.data_dir)}
         with (self.data_dir / "serve.log").open("ab") as log:
             command = [sys.executable, "-m", "services", "serve"]
             return subprocess.Popen(command, env=environment, stdout=log, stderr=log)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-from winnow.v1 import event_pb2
+import secrets
 
-from tests.e2e.product import MOMENT_S, Running, click, item_ids
+import pytest
+from winnow.v1 import event_pb2, recommendation_service_pb2, recommendation_service_pb2_grpc
+
+from tests.e2e.product import CALL_SECONDS, MOMENT_S, Running, click, item_ids, wait_until
+from tests.otlp_receiver import Traces
 
 
 def test_a_click_changes_the_next_slate(running: Running) -> None:
@@ -111,6 +114,20 @@ def test_the_status_page_shows_every_service_at_work(running: Running) -> None:
     )
     assert status.items == 1682
     assert status.lost_slates == 0
+
+
+def test_a_trace_goes_on_into_the_replica_of_the_ranker(running: Running, traces: Traces) -> None:
+    trace_id = secrets.token_bytes(16)
+    front = recommendation_service_pb2_grpc.RecommendationServiceStub(running.channel)
+
+    front.Recommend(
+        recommendation_service_pb2.RecommendRequest(user_id="42"),
+        timeout=CALL_SECONDS,
+        metadata=(("traceparent", f"00-{trace_id.hex()}-{secrets.token_hex(8)}-01"),),
+    )
+
+    edge = ("winnow", "ranking", "winnow.v1.RankingService/Rank")
+    wait_until(lambda: edge in traces.edges(trace_id), 60, lambda: str(traces.edges(trace_id)))
 
 
 def _but(events: list[event_pb2.Event], item_id: str) -> list[event_pb2.Event]:
