@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.domain.attributes import AttributeKind, AttributeUse, kind_of
+from shared.domain.bundles import TrainedBundle
 from shared.domain.conditions import available
 from shared.domain.event_log import LogBatch, LogRecord
 from shared.domain.events import EventType
@@ -233,6 +234,7 @@ class FakeRanking(Outage):
     keep_retrieval_order: bool = False
     keep_neighbour_order: bool = False
     rated: bool = False
+    bundle: TrainedBundle | None = None
     effects: dict[tuple[str, str], float] = field(default_factory=dict)
     answer_with: Callable[[RankingResult], RankingResult] = field(default=lambda result: result)
     requests: list[RankingRequest] = field(default_factory=list)
@@ -255,6 +257,7 @@ class FakeRanking(Outage):
             keep_retrieval_order=self.keep_retrieval_order,
             keep_neighbour_order=self.keep_neighbour_order,
             without_event=np.array(without, np.float32).reshape(len(without), *logits.shape),
+            bundle=self.bundle if request.describe_bundle else None,
         )
         return self.answer_with(result)
 

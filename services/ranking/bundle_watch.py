@@ -11,12 +11,14 @@ import structlog
 
 from services.ranking import telemetry
 from services.ranking.scoring import Scorer, ScoringQueue
+from shared.domain.bundles import TrainedBundle
 from shared.domain.history import History
 from shared.domain.ranking import Candidates, RankingRequest
 from shared.kernel.readiness import Readiness
 from shared.model.bundle import Bundle
 from shared.model.bundle_telemetry import tell_bundle
 from shared.model.bundle_watcher import BundleStatus
+from shared.model.manifest import Manifest
 
 WARM_UP_HISTORY: Final = 50
 WARM_UP_CANDIDATES: Final = 200
@@ -35,6 +37,7 @@ class ScorerKeeper:
 
     def __init__(self, queue: ScoringQueue, executor: Executor, readiness: Readiness) -> None:
         self._queue, self._executor, self._readiness = queue, executor, readiness
+        self.installed: TrainedBundle | None = None
 
     async def install(self, bundle: Bundle, scorer: Scorer) -> None:
         """Warm it up and swap the one reference."""
@@ -43,8 +46,20 @@ class ScorerKeeper:
             await loop.run_in_executor(self._executor, scorer.score, [request])
         self._queue.scorer = scorer
         telemetry.BUNDLES_INSTALLED.inc()
+        self.installed = described(bundle.manifest)
         tell_bundle("ranking", bundle.manifest)
         self._readiness.set(True)
+
+
+def described(manifest: Manifest) -> TrainedBundle:
+    """What people are told of a bundle."""
+    return TrainedBundle(
+        version=manifest.version,
+        created_ms=manifest.created_ms,
+        trained_events=manifest.trained_events,
+        trained_until_ms=manifest.trained_until_ms,
+        metrics=manifest.metrics,
+    )
 
 
 def report(status: BundleStatus) -> None:

@@ -57,8 +57,9 @@ async def open_replica(config: ReplicaConfig, rank: int, clock: Clock = system_c
     readiness = Readiness()
     with _process(config, rank), ThreadPoolExecutor(1, "forward") as executor:
         queue = ScoringQueue(executor, QueueLimits(settings.queue_limit_requests, settings.batch_limit_candidates))
-        servicer = RankingServicer(queue, readiness, clock)
-        watcher = _bundle_watcher(config, rank, ScorerKeeper(queue, executor, readiness), clock)
+        keeper = ScorerKeeper(queue, executor, readiness)
+        servicer = RankingServicer(queue, readiness, clock, lambda: keeper.installed)
+        watcher = _bundle_watcher(config, rank, keeper, clock)
         warm([RANK.service])
         await (
             watcher.check()

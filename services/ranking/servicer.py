@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Final
 
 import grpc
@@ -12,6 +13,7 @@ from winnow.v1.ranking_service_pb2 import RankRequest, RankResponse
 
 from services.ranking.ingress import RANK, decode
 from services.ranking.scoring import ScoringQueue
+from shared.domain.bundles import TrainedBundle
 from shared.domain.provenance import Provenance, StageTiming
 from shared.domain.ranking import Candidates, RankingRequest
 from shared.kernel.clock import Clock
@@ -28,8 +30,15 @@ FINITE_COLUMNS: Final = ("ages_days", "popularity", "trend", "retrieval_scores",
 class RankingServicer:
     """`winnow.v1.RankingService`, and `grpc.health.v1.Health` for it."""
 
-    def __init__(self, queue: ScoringQueue, readiness: Readiness, clock: Clock) -> None:
+    def __init__(
+        self,
+        queue: ScoringQueue,
+        readiness: Readiness,
+        clock: Clock,
+        bundle: Callable[[], TrainedBundle | None] = lambda: None,
+    ) -> None:
         self._queue = queue
+        self._bundle = bundle
         self._readiness = readiness
         self._clock = clock
 
@@ -44,7 +53,8 @@ class RankingServicer:
         provenance = Provenance(
             model_version=scored.result.model_version, stage_timings=timings, request_id=request_id()
         )
-        return ranking_result_to_proto(scored.result, provenance)
+        result = replace(scored.result, bundle=self._bundle()) if request.describe_bundle else scored.result
+        return ranking_result_to_proto(result, provenance)
 
     async def check(self, raw: bytes) -> HealthCheckResponse:
         """Whether a bundle is loaded, for the server and for its one service; `live`: whether the replica answers."""

@@ -38,6 +38,7 @@ from services.recommendation.settings import RecommendationSettings
 from services.recommendation.sources import MemorySource, PopularSource, RetrievalSource
 from services.recommendation.status import StatusPage
 from services.recommendation.surfaces import PACKAGED, SurfaceError, Surfaces, follow, load_surfaces
+from services.recommendation.traffic import Tally
 from shared.domain.services import CandidateGeneration, Features, Feedback, Ranking
 from shared.kernel.background import Supervised
 from shared.kernel.clock import Clock
@@ -120,7 +121,7 @@ def _recommender(parts: _Parts) -> Recommender:
         recorder=parts.recorder,
         lookups=Lookups(ports, parts.memory, pipeline),
         replays=Replays(ports, parts.recorder, stages.ranking, surfaces),
-        page=StatusPage(ports, parts.recorder, surfaces, clock, clock()),
+        page=StatusPage(ports, parts.recorder, surfaces, clock, stages.quality, Tally(clock())),
     )
 
 

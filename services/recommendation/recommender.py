@@ -110,8 +110,7 @@ class Recommender:
         """The answer's header, counted and measured."""
         provenance = journey.provenance(query.configuration.version, query.request_id)
         telemetry.observe(provenance, candidates)
-        self.page.tally.answered += 1
-        self.page.tally.degraded += bool(provenance.degraded)
+        self.page.tally.count(self.clock(), journey.elapsed_ms, provenance.degraded)
         return provenance
 
 

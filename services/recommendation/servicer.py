@@ -15,6 +15,7 @@ from services.recommendation.budget import Budget
 from services.recommendation.queries import Answer, Entry, Explanation, Query, page_size_of
 from services.recommendation.recommender import Recommender
 from services.recommendation.status import SystemStatus
+from services.recommendation.traffic import Traffic
 from shared.domain.conditions import EVERYTHING, ItemFilter
 from shared.domain.ranking import RequestContext
 from shared.domain.watermark import Watermark
@@ -24,7 +25,7 @@ from shared.kernel.errors import ErrorReason, ServiceError
 from shared.wire.events import event_from_proto
 from shared.wire.filters import filter_from_proto
 from shared.wire.provenance import provenance_to_proto
-from shared.wire.ranking import context_from_proto
+from shared.wire.ranking import bundle_to_proto, context_from_proto
 from shared.wire.times import time_to_proto
 from shared.wire.user_state import replay_to_proto
 
@@ -229,4 +230,22 @@ def _status_to_proto(status: SystemStatus) -> monitoring_pb.GetStatusResponse:
         degraded_count=status.tally.degraded,
         lost_slates=status.lost_slates,
         feature_replay=replay_to_proto(projection.replay) if projection and projection.replay else None,
+        lag_records=projection.lag_records if projection else 0,
+        traffic=_traffic_to_proto(status.traffic),
+        quality_factor=status.quality_factor,
+        bundle=bundle_to_proto(status.bundle) if status.bundle else None,
+    )
+
+
+def _traffic_to_proto(traffic: Traffic) -> monitoring_pb.TrafficStatus:
+    return monitoring_pb.TrafficStatus(
+        window_seconds=traffic.window_seconds,
+        answers_per_second=traffic.answers_per_second,
+        p50_ms=traffic.p50_ms,
+        p99_ms=traffic.p99_ms,
+        degraded_share=traffic.degraded_share,
+        losses=(
+            monitoring_pb.LossCount(stage=stage, reason=reason, answers=answers)
+            for stage, reason, answers in traffic.losses
+        ),
     )

@@ -119,6 +119,7 @@ class Journey:
 
     def __init__(self, budget: Budget, *, funnel_ids: bool = False) -> None:
         self.budget = budget
+        self._began_s = budget.ticks()
         self._funnel_ids = funnel_ids
         self.model_version = ""
         self.index_version = ""
@@ -135,6 +136,11 @@ class Journey:
             yield
         finally:
             self._timings[name] = self.spent_ms(name) + (self.budget.ticks() - began_s) * 1e3
+
+    @property
+    def elapsed_ms(self) -> float:
+        """The time since the journey began."""
+        return (self.budget.ticks() - self._began_s) * 1e3
 
     def spent_ms(self, stage: str) -> float:
         """The time that a stage took so far."""

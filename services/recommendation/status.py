@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from importlib import metadata
 
 import numpy as np
 
 from services.recommendation.dependencies import Dependencies
+from services.recommendation.quality import QualityFactor
 from services.recommendation.recording import SlateRecorder
 from services.recommendation.stages import Lost
 from services.recommendation.surfaces import Surfaces
+from services.recommendation.traffic import Tally, Traffic
+from shared.domain.bundles import TrainedBundle
 from shared.domain.history import History
 from shared.domain.ranking import Candidates, RankingRequest, RankingResult
 from shared.domain.retrieval import RetrievalRequest, RetrievalResult
@@ -42,14 +45,6 @@ class ServiceStatus:
     detail: str
 
 
-@dataclass(slots=True)
-class Tally:
-    """`Recommend` calls answered since the start, and those of them with a degradation."""
-
-    answered: int = 0
-    degraded: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class SystemStatus:
     """Everything that the page shows."""
@@ -63,6 +58,9 @@ class SystemStatus:
     started_ms: int
     tally: Tally
     lost_slates: int
+    traffic: Traffic
+    quality_factor: float
+    bundle: TrainedBundle | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +71,8 @@ class StatusPage:
     recorder: SlateRecorder
     surfaces: Surfaces
     clock: Clock
-    started_ms: int
-    tally: Tally = field(default_factory=Tally)
+    quality: QualityFactor
+    tally: Tally
 
     async def read(self) -> SystemStatus:
         """The page as things stand."""
@@ -100,9 +98,12 @@ class StatusPage:
             model_version=model,
             index_version=index,
             config_version=self.surfaces.version,
-            started_ms=self.started_ms,
+            started_ms=self.tally.started_ms,
             tally=self.tally,
             lost_slates=self.recorder.lost,
+            traffic=self.tally.traffic(self.clock()),
+            quality_factor=self.quality.share,
+            bundle=ranked.bundle if isinstance(ranked, RankingResult) else None,
         )
 
     async def _retrieve(self) -> RetrievalResult:
@@ -115,6 +116,7 @@ class StatusPage:
         floats, ranks = np.empty(0, np.float32), np.empty(0, np.int32)
         one = Candidates((PROBE_ID,), floats, floats, floats, floats, ranks, floats, ranks)
         request = RankingRequest(History.empty(), one, self.clock(), budget_ms=int(PROBE_BUDGET_MS))
+        request = replace(request, describe_bundle=True)
         return await self.ports.ranking.ask(lambda port: port.rank(request), PROBE_BUDGET_MS)
 
 

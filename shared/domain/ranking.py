@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from shared.domain.bundles import TrainedBundle
 from shared.domain.history import History
 from shared.domain.items import Item, Scalar, User
 
@@ -83,6 +84,7 @@ class RankingRequest:
         budget_ms: time left for the answer; the transport's deadline does not reach the model.
         explain: also give the additive parts of each logit.
         leave_out: also score without each of this many latest events, one at a time.
+        describe_bundle: also tell what the bundle is.
     """
 
     history: History
@@ -93,6 +95,7 @@ class RankingRequest:
     budget_ms: int = 1000
     explain: bool = False
     leave_out: int = 0
+    describe_bundle: bool = False
 
     def without_each(self) -> list[RankingRequest]:
         """The questions that answer `leave_out`: the history without one of its latest events, the latest first."""
@@ -131,6 +134,7 @@ class RankingResult:
         without_event: (E, N, A) float32 probabilities without one event each, the latest event's first; E = 0 when
             they were not asked for.
         keep_neighbour_order: it found the order of the neighbours source, the transition counter, best of all.
+        bundle: what was trained, when that was asked for.
     """
 
     actions: tuple[int, ...]
@@ -142,6 +146,7 @@ class RankingResult:
     keep_retrieval_order: bool = False
     without_event: Floats = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))
     keep_neighbour_order: bool = False
+    bundle: TrainedBundle | None = None
 
 
 def _taken(column: npt.NDArray[D], rows: npt.NDArray[np.int32]) -> npt.NDArray[D]:

@@ -9,6 +9,7 @@ from shared.domain.freshness import UNSAID_OF_ITEM, UNSAID_OF_USER, ItemFreshnes
 from shared.domain.history import History
 from shared.domain.items import Item, User
 from shared.domain.log_replay import LogReplay
+from shared.domain.watermark import Watermark
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,3 +138,9 @@ class ProjectionStatus:
     applied_ms: int = 0
     replay: LogReplay | None = None
     problems: tuple[str, ...] = ()
+
+    @property
+    def lag_records(self) -> int:
+        """Records of the log that the state does not include yet."""
+        head, applied = Watermark.parse(self.head_watermark), Watermark.parse(self.watermark)
+        return sum(max(0, offset - applied.offset(partition)) for partition, offset in head.positions)

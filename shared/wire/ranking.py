@@ -6,6 +6,7 @@ import numpy as np
 from winnow.v1 import ranking_service_pb2 as pb
 from winnow.v1 import slate_pb2
 
+from shared.domain.bundles import TrainedBundle
 from shared.domain.provenance import Provenance
 from shared.domain.ranking import RankingRequest, RankingResult, RequestContext, ScoreParts
 from shared.wire.candidates import candidates_from_proto, candidates_to_proto
@@ -45,6 +46,7 @@ def ranking_request_to_proto(request: RankingRequest) -> pb.RankRequest:
         explain=request.explain,
         request_time=time_to_proto(request.time_ms),
         leave_out=request.leave_out,
+        describe_bundle=request.describe_bundle,
     )
 
 
@@ -63,6 +65,7 @@ def ranking_request_from_proto(message: pb.RankRequest, now_ms: int) -> RankingR
         budget_ms=min(message.budget_ms or DEFAULT_BUDGET_MS, LONGEST_BUDGET_MS),
         explain=message.explain,
         leave_out=message.leave_out,
+        describe_bundle=message.describe_bundle,
     )
 
 
@@ -78,6 +81,7 @@ def ranking_result_to_proto(result: RankingResult, provenance: Provenance) -> pb
         keep_retrieval_order=result.keep_retrieval_order,
         keep_neighbour_order=result.keep_neighbour_order,
         without_event=result.without_event.ravel().tolist(),
+        bundle=None if result.bundle is None else bundle_to_proto(result.bundle),
     )
 
 
@@ -101,6 +105,28 @@ def ranking_result_from_proto(message: pb.RankResponse) -> RankingResult:
         without_event=np.array(message.without_event, np.float32).reshape(-1, *probabilities.shape)
         if message.without_event
         else np.empty((0, 0, 0), np.float32),
+        bundle=_bundle_from_proto(message.bundle) if message.HasField("bundle") else None,
+    )
+
+
+def bundle_to_proto(bundle: TrainedBundle) -> pb.TrainedBundle:
+    """What was trained."""
+    return pb.TrainedBundle(
+        version=bundle.version,
+        created_time=time_to_proto(bundle.created_ms),
+        trained_events=bundle.trained_events,
+        trained_until_time=time_to_proto(bundle.trained_until_ms),
+        metrics=[pb.BundleMetric(name=name, value=value) for name, value in sorted(bundle.metrics.items())],
+    )
+
+
+def _bundle_from_proto(message: pb.TrainedBundle) -> TrainedBundle:
+    return TrainedBundle(
+        version=message.version,
+        created_ms=time_from_proto(message.created_time),
+        trained_events=message.trained_events,
+        trained_until_ms=time_from_proto(message.trained_until_time),
+        metrics={metric.name: metric.value for metric in message.metrics},
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from services.recommendation.status import ServiceState, SystemStatus
+from shared.domain.bundles import TrainedBundle
 from shared.domain.log_replay import LogReplay
 from shared.domain.user_state import ProjectionStatus
 from shared.kernel.errors import ErrorReason, ServiceError
@@ -92,3 +93,22 @@ class Behind(FakeFeatures):
         replay = LogReplay(done=250_000, total=1_000_000, per_second=50_000)
         problems = ("the store cannot be used: disk full",)
         return replace(await super().status(), caught_up=False, replay=replay, problems=problems)
+
+
+async def test_the_page_tells_of_the_last_minutes_of_lag_and_of_the_last_training() -> None:
+    world = World()
+    world.ranking.bundle = TrainedBundle("test-bundle", NOW_MS, 1_000, NOW_MS - 1, {"two_stage_ndcg@10": 0.1})
+
+    async with opened(world) as app:
+        await app.recommender.recommend(ask())
+        status = await app.recommender.status()
+
+    assert status.traffic.answers_per_second > 0
+    assert (status.traffic.losses, status.quality_factor) == ((), 1.0)
+    assert status.bundle == world.ranking.bundle
+
+
+def test_the_lag_is_what_the_head_is_ahead_in_each_partition() -> None:
+    status = ProjectionStatus("w1-0.5-1.7", "w1-0.9-1.7-2.4", caught_up=True, users=0, items=0, applied_records=0)
+
+    assert status.lag_records == 8

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from winnow.v1 import candidate_pb2
 
+from shared.domain.bundles import TrainedBundle
 from shared.domain.event_log import Erasure, Fact, ItemDeletion, LogRecord
 from shared.domain.expiry import Expiry
 from shared.domain.history import History
@@ -94,7 +95,9 @@ def test_a_retrieval_request_survives_the_wire(history: History, user: Any, want
 
 @given(some.histories(), some.candidates(), st.none() | some.users(), some.times_ms)
 def test_a_ranking_request_survives_the_wire(history: History, ranked: Candidates, user: Any, time_ms: int) -> None:
-    request = RankingRequest(history, ranked, time_ms, user, budget_ms=7, explain=True, leave_out=32)
+    request = RankingRequest(
+        history, ranked, time_ms, user, budget_ms=7, explain=True, leave_out=32, describe_bundle=True
+    )
 
     assert same(ranking_request_from_proto(ranking_request_to_proto(request), now_ms=1), request)
 
@@ -106,9 +109,9 @@ def test_scores_with_their_parts_survive_the_wire(count: int, data: st.DataObjec
     parts = ScoreParts(("a", "b", "c"), values, data.draw(some.rows(2)), data.draw(some.rows(2)))
     without = data.draw(some.rows(3 * count * 2)).reshape(3, count, 2) if count else np.empty((0, 0, 0), np.float32)
     kept = data.draw(st.booleans())
-    result = RankingResult(
-        (3, 4), probabilities, data.draw(some.rows(count)), parts, "m1", "w1-0.5", kept, without, not kept
-    )
+    bundle = TrainedBundle("m1", 1_700_000_000_000, 10, 1_600_000_000_000, {"two_stage_ndcg@10": 0.25})
+    ratings = data.draw(some.rows(count))
+    result = RankingResult((3, 4), probabilities, ratings, parts, "m1", "w1-0.5", kept, without, not kept, bundle)
     header = data.draw(some.provenances()).__class__(model_version="m1")
 
     assert same(ranking_result_from_proto(ranking_result_to_proto(result, header)), result)

@@ -23,24 +23,29 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from winnow.v1 import ranking_service_pb2 as winnow_dot_v1_dot_ranking__service__pb2
 from winnow.v1 import log_pb2 as winnow_dot_v1_dot_log__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"winnow/v1/monitoring_service.proto\x12\twinnow.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13winnow/v1/log.proto\"\x12\n\x10GetStatusRequest\"\x8d\x03\n\x11GetStatusResponse\x12\x0f\n\x07release\x18\x01 \x01(\t\x12*\n\x08services\x18\x02 \x03(\x0b\x32\x18.winnow.v1.ServiceStatus\x12\x16\n\x0ehead_watermark\x18\x03 \x01(\t\x12\x19\n\x11\x66\x65\x61ture_watermark\x18\x04 \x01(\t\x12\x15\n\rmodel_version\x18\x05 \x01(\t\x12\x15\n\rindex_version\x18\x06 \x01(\t\x12\x16\n\x0e\x63onfig_version\x18\x07 \x01(\t\x12\r\n\x05users\x18\x08 \x01(\x03\x12\r\n\x05items\x18\t \x01(\x03\x12\x30\n\x0cstarted_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0frecommend_count\x18\x0b \x01(\x03\x12\x16\n\x0e\x64\x65graded_count\x18\x0c \x01(\x03\x12\x13\n\x0blost_slates\x18\r \x01(\x03\x12,\n\x0e\x66\x65\x61ture_replay\x18\x0e \x01(\x0b\x32\x14.winnow.v1.LogReplay\"U\n\rServiceStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x05state\x18\x02 \x01(\x0e\x32\x17.winnow.v1.ServiceState\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t*\x86\x01\n\x0cServiceState\x12\x1d\n\x19SERVICE_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15SERVICE_STATE_SERVING\x10\x01\x12\x1d\n\x19SERVICE_STATE_NOT_SERVING\x10\x02\x12\x1d\n\x19SERVICE_STATE_UNREACHABLE\x10\x03\x32[\n\x11MonitoringService\x12\x46\n\tGetStatus\x12\x1b.winnow.v1.GetStatusRequest\x1a\x1c.winnow.v1.GetStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"winnow/v1/monitoring_service.proto\x12\twinnow.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fwinnow/v1/ranking_service.proto\x1a\x13winnow/v1/log.proto\"\x12\n\x10GetStatusRequest\"\x8f\x04\n\x11GetStatusResponse\x12\x0f\n\x07release\x18\x01 \x01(\t\x12*\n\x08services\x18\x02 \x03(\x0b\x32\x18.winnow.v1.ServiceStatus\x12\x16\n\x0ehead_watermark\x18\x03 \x01(\t\x12\x19\n\x11\x66\x65\x61ture_watermark\x18\x04 \x01(\t\x12\x15\n\rmodel_version\x18\x05 \x01(\t\x12\x15\n\rindex_version\x18\x06 \x01(\t\x12\x16\n\x0e\x63onfig_version\x18\x07 \x01(\t\x12\r\n\x05users\x18\x08 \x01(\x03\x12\r\n\x05items\x18\t \x01(\x03\x12\x30\n\x0cstarted_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0frecommend_count\x18\x0b \x01(\x03\x12\x16\n\x0e\x64\x65graded_count\x18\x0c \x01(\x03\x12\x13\n\x0blost_slates\x18\r \x01(\x03\x12,\n\x0e\x66\x65\x61ture_replay\x18\x0e \x01(\x0b\x32\x14.winnow.v1.LogReplay\x12\x13\n\x0blag_records\x18\x0f \x01(\x03\x12)\n\x07traffic\x18\x10 \x01(\x0b\x32\x18.winnow.v1.TrafficStatus\x12\x16\n\x0equality_factor\x18\x11 \x01(\x01\x12(\n\x06\x62undle\x18\x12 \x01(\x0b\x32\x18.winnow.v1.TrainedBundle\"\xa1\x01\n\rTrafficStatus\x12\x16\n\x0ewindow_seconds\x18\x01 \x01(\x01\x12\x1a\n\x12\x61nswers_per_second\x18\x02 \x01(\x01\x12\x0e\n\x06p50_ms\x18\x03 \x01(\x01\x12\x0e\n\x06p99_ms\x18\x04 \x01(\x01\x12\x16\n\x0e\x64\x65graded_share\x18\x05 \x01(\x01\x12$\n\x06losses\x18\x06 \x03(\x0b\x32\x14.winnow.v1.LossCount\";\n\tLossCount\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07\x61nswers\x18\x03 \x01(\x03\"U\n\rServiceStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x05state\x18\x02 \x01(\x0e\x32\x17.winnow.v1.ServiceState\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t*\x86\x01\n\x0cServiceState\x12\x1d\n\x19SERVICE_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15SERVICE_STATE_SERVING\x10\x01\x12\x1d\n\x19SERVICE_STATE_NOT_SERVING\x10\x02\x12\x1d\n\x19SERVICE_STATE_UNREACHABLE\x10\x03\x32[\n\x11MonitoringService\x12\x46\n\tGetStatus\x12\x1b.winnow.v1.GetStatusRequest\x1a\x1c.winnow.v1.GetStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'winnow.v1.monitoring_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SERVICESTATE']._serialized_start=611
-  _globals['_SERVICESTATE']._serialized_end=745
-  _globals['_GETSTATUSREQUEST']._serialized_start=103
-  _globals['_GETSTATUSREQUEST']._serialized_end=121
-  _globals['_GETSTATUSRESPONSE']._serialized_start=124
-  _globals['_GETSTATUSRESPONSE']._serialized_end=521
-  _globals['_SERVICESTATUS']._serialized_start=523
-  _globals['_SERVICESTATUS']._serialized_end=608
-  _globals['_MONITORINGSERVICE']._serialized_start=747
-  _globals['_MONITORINGSERVICE']._serialized_end=838
+  _globals['_SERVICESTATE']._serialized_start=999
+  _globals['_SERVICESTATE']._serialized_end=1133
+  _globals['_GETSTATUSREQUEST']._serialized_start=136
+  _globals['_GETSTATUSREQUEST']._serialized_end=154
+  _globals['_GETSTATUSRESPONSE']._serialized_start=157
+  _globals['_GETSTATUSRESPONSE']._serialized_end=684
+  _globals['_TRAFFICSTATUS']._serialized_start=687
+  _globals['_TRAFFICSTATUS']._serialized_end=848
+  _globals['_LOSSCOUNT']._serialized_start=850
+  _globals['_LOSSCOUNT']._serialized_end=909
+  _globals['_SERVICESTATUS']._serialized_start=911
+  _globals['_SERVICESTATUS']._serialized_end=996
+  _globals['_MONITORINGSERVICE']._serialized_start=1135
+  _globals['_MONITORINGSERVICE']._serialized_end=1226
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from winnow.v1 import log_pb2 as _log_pb2
+from winnow.v1 import ranking_service_pb2 as _ranking_service_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -86,6 +87,10 @@ class GetStatusResponse(_message.Message):
     DEGRADED_COUNT_FIELD_NUMBER: _builtins.int
     LOST_SLATES_FIELD_NUMBER: _builtins.int
     FEATURE_REPLAY_FIELD_NUMBER: _builtins.int
+    LAG_RECORDS_FIELD_NUMBER: _builtins.int
+    TRAFFIC_FIELD_NUMBER: _builtins.int
+    QUALITY_FACTOR_FIELD_NUMBER: _builtins.int
+    BUNDLE_FIELD_NUMBER: _builtins.int
     release: _builtins.str
     """Release of Winnow that answers."""
     head_watermark: _builtins.str
@@ -108,6 +113,10 @@ class GetStatusResponse(_message.Message):
     """Of these, answers with a degradation."""
     lost_slates: _builtins.int
     """Served slates that could not be recorded."""
+    lag_records: _builtins.int
+    """Log records that the feature state does not include yet."""
+    quality_factor: _builtins.float
+    """Share of the candidates that is ranked, 0 to 1; below 1 while answers miss their latency target."""
     @_builtins.property
     def services(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServiceStatus]:
         """The services, front first."""
@@ -119,6 +128,14 @@ class GetStatusResponse(_message.Message):
     @_builtins.property
     def feature_replay(self) -> _log_pb2.LogReplay:
         """How far the feature service is in its replay of the log. Unset: it is over."""
+
+    @_builtins.property
+    def traffic(self) -> Global___TrafficStatus:
+        """The answers of `Recommend` in the last minutes, by the front that answers this."""
+
+    @_builtins.property
+    def bundle(self) -> _ranking_service_pb2.TrainedBundle:
+        """The bundle that the ranker serves: the last training that was published. Unset: none, or the ranker did not tell."""
 
     def __init__(
         self,
@@ -137,14 +154,92 @@ class GetStatusResponse(_message.Message):
         degraded_count: _builtins.int = ...,
         lost_slates: _builtins.int = ...,
         feature_replay: _log_pb2.LogReplay | None = ...,
+        lag_records: _builtins.int = ...,
+        traffic: Global___TrafficStatus | None = ...,
+        quality_factor: _builtins.float = ...,
+        bundle: _ranking_service_pb2.TrainedBundle | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["feature_replay", b"feature_replay", "started_time", b"started_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "feature_replay", b"feature_replay", "started_time", b"started_time", "traffic", b"traffic"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_version", b"config_version", "degraded_count", b"degraded_count", "feature_replay", b"feature_replay", "feature_watermark", b"feature_watermark", "head_watermark", b"head_watermark", "index_version", b"index_version", "items", b"items", "lost_slates", b"lost_slates", "model_version", b"model_version", "recommend_count", b"recommend_count", "release", b"release", "services", b"services", "started_time", b"started_time", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "config_version", b"config_version", "degraded_count", b"degraded_count", "feature_replay", b"feature_replay", "feature_watermark", b"feature_watermark", "head_watermark", b"head_watermark", "index_version", b"index_version", "items", b"items", "lag_records", b"lag_records", "lost_slates", b"lost_slates", "model_version", b"model_version", "quality_factor", b"quality_factor", "recommend_count", b"recommend_count", "release", b"release", "services", b"services", "started_time", b"started_time", "traffic", b"traffic", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015
+
+@_typing.final
+class TrafficStatus(_message.Message):
+    """TrafficStatus is what a front answered during a window that ends now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WINDOW_SECONDS_FIELD_NUMBER: _builtins.int
+    ANSWERS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    P50_MS_FIELD_NUMBER: _builtins.int
+    P99_MS_FIELD_NUMBER: _builtins.int
+    DEGRADED_SHARE_FIELD_NUMBER: _builtins.int
+    LOSSES_FIELD_NUMBER: _builtins.int
+    window_seconds: _builtins.float
+    """Length of the window, in seconds; shorter after a start and under much load."""
+    answers_per_second: _builtins.float
+    """Answers a second."""
+    p50_ms: _builtins.float
+    """Median time of an answer, in ms. 0: there was none."""
+    p99_ms: _builtins.float
+    """99th percentile, in ms. 0: there was none."""
+    degraded_share: _builtins.float
+    """Share of the answers with a degradation, 0 to 1."""
+    @_builtins.property
+    def losses(self) -> _containers.RepeatedCompositeFieldContainer[Global___LossCount]:
+        """Which losses there were, the commonest first."""
+
+    def __init__(
+        self,
+        *,
+        window_seconds: _builtins.float = ...,
+        answers_per_second: _builtins.float = ...,
+        p50_ms: _builtins.float = ...,
+        p99_ms: _builtins.float = ...,
+        degraded_share: _builtins.float = ...,
+        losses: _abc.Iterable[Global___LossCount] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers_per_second", b"answers_per_second", "degraded_share", b"degraded_share", "losses", b"losses", "p50_ms", b"p50_ms", "p99_ms", b"p99_ms", "window_seconds", b"window_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrafficStatus: _TypeAlias = TrafficStatus  # noqa: Y015
+
+@_typing.final
+class LossCount(_message.Message):
+    """LossCount is one kind of lost quality."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STAGE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    stage: _builtins.str
+    """Stage, source or dependency that lost it."""
+    reason: _builtins.str
+    """Why."""
+    answers: _builtins.int
+    """Answers in the window that lost it."""
+    def __init__(
+        self,
+        *,
+        stage: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        answers: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "reason", b"reason", "stage", b"stage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LossCount: _TypeAlias = LossCount  # noqa: Y015
 
 @_typing.final
 class ServiceStatus(_message.Message):

@@ -31,7 +31,7 @@ from winnow.v1 import item_pb2 as winnow_dot_v1_dot_item__pb2
 from winnow.v1 import slate_pb2 as winnow_dot_v1_dot_slate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fwinnow/v1/ranking_service.proto\x12\twinnow.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19winnow/v1/candidate.proto\x1a\x15winnow/v1/event.proto\x1a\x16winnow/v1/header.proto\x1a\x14winnow/v1/item.proto\x1a\x15winnow/v1/slate.proto\"\xba\x02\n\x0bRankRequest\x12*\n\x07history\x18\x01 \x01(\x0b\x32\x19.winnow.v1.HistoryColumns\x12\x1d\n\x04user\x18\x02 \x01(\x0b\x32\x0f.winnow.v1.User\x12*\n\x07\x63ontext\x18\x03 \x01(\x0b\x32\x19.winnow.v1.RequestContext\x12\x37\n\ncandidates\x18\x04 \x01(\x0b\x32\x1b.winnow.v1.CandidateColumnsB\x06\xbaH\x03\xc8\x01\x01\x12\x1a\n\tbudget_ms\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x0f\n\x07\x65xplain\x18\x06 \x01(\x08\x12\x30\n\x0crequest_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1c\n\tleave_out\x18\x08 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18@(\x00\"\x83\x02\n\x0cRankResponse\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x19.winnow.v1.ResponseHeader\x12\x0f\n\x07\x61\x63tions\x18\x02 \x03(\x05\x12\x15\n\rprobabilities\x18\x03 \x03(\x02\x12\x0f\n\x07ratings\x18\x04 \x03(\x02\x12$\n\x05parts\x18\x05 \x01(\x0b\x32\x15.winnow.v1.ScoreParts\x12\x16\n\x0e\x64\x61ta_watermark\x18\x06 \x01(\t\x12\x1c\n\x14keep_retrieval_order\x18\x07 \x01(\x08\x12\x15\n\rwithout_event\x18\x08 \x03(\x02\x12\x1c\n\x14keep_neighbour_order\x18\t \x01(\x08\"d\n\nScoreParts\x12\r\n\x05names\x18\x01 \x03(\t\x12\x0e\n\x06values\x18\x02 \x03(\x02\x12\x1a\n\x12\x63\x61libration_scales\x18\x03 \x03(\x02\x12\x1b\n\x13\x63\x61libration_offsets\x18\x04 \x03(\x02\x32I\n\x0eRankingService\x12\x37\n\x04Rank\x12\x16.winnow.v1.RankRequest\x1a\x17.winnow.v1.RankResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fwinnow/v1/ranking_service.proto\x12\twinnow.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19winnow/v1/candidate.proto\x1a\x15winnow/v1/event.proto\x1a\x16winnow/v1/header.proto\x1a\x14winnow/v1/item.proto\x1a\x15winnow/v1/slate.proto\"\xd3\x02\n\x0bRankRequest\x12*\n\x07history\x18\x01 \x01(\x0b\x32\x19.winnow.v1.HistoryColumns\x12\x1d\n\x04user\x18\x02 \x01(\x0b\x32\x0f.winnow.v1.User\x12*\n\x07\x63ontext\x18\x03 \x01(\x0b\x32\x19.winnow.v1.RequestContext\x12\x37\n\ncandidates\x18\x04 \x01(\x0b\x32\x1b.winnow.v1.CandidateColumnsB\x06\xbaH\x03\xc8\x01\x01\x12\x1a\n\tbudget_ms\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x0f\n\x07\x65xplain\x18\x06 \x01(\x08\x12\x30\n\x0crequest_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1c\n\tleave_out\x18\x08 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18@(\x00\x12\x17\n\x0f\x64\x65scribe_bundle\x18\t \x01(\x08\"\xad\x02\n\x0cRankResponse\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x19.winnow.v1.ResponseHeader\x12\x0f\n\x07\x61\x63tions\x18\x02 \x03(\x05\x12\x15\n\rprobabilities\x18\x03 \x03(\x02\x12\x0f\n\x07ratings\x18\x04 \x03(\x02\x12$\n\x05parts\x18\x05 \x01(\x0b\x32\x15.winnow.v1.ScoreParts\x12\x16\n\x0e\x64\x61ta_watermark\x18\x06 \x01(\t\x12\x1c\n\x14keep_retrieval_order\x18\x07 \x01(\x08\x12\x15\n\rwithout_event\x18\x08 \x03(\x02\x12\x1c\n\x14keep_neighbour_order\x18\t \x01(\x08\x12(\n\x06\x62undle\x18\n \x01(\x0b\x32\x18.winnow.v1.TrainedBundle\"\xcc\x01\n\rTrainedBundle\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x30\n\x0c\x63reated_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0etrained_events\x18\x03 \x01(\x03\x12\x36\n\x12trained_until_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x07metrics\x18\x05 \x03(\x0b\x32\x17.winnow.v1.BundleMetric\"+\n\x0c\x42undleMetric\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\"d\n\nScoreParts\x12\r\n\x05names\x18\x01 \x03(\t\x12\x0e\n\x06values\x18\x02 \x03(\x02\x12\x1a\n\x12\x63\x61libration_scales\x18\x03 \x03(\x02\x12\x1b\n\x13\x63\x61libration_offsets\x18\x04 \x03(\x02\x32I\n\x0eRankingService\x12\x37\n\x04Rank\x12\x16.winnow.v1.RankRequest\x1a\x17.winnow.v1.RankResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,11 +45,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RANKREQUEST'].fields_by_name['leave_out']._loaded_options = None
   _globals['_RANKREQUEST'].fields_by_name['leave_out']._serialized_options = b'\272H\006\032\004\030@(\000'
   _globals['_RANKREQUEST']._serialized_start=228
-  _globals['_RANKREQUEST']._serialized_end=542
-  _globals['_RANKRESPONSE']._serialized_start=545
-  _globals['_RANKRESPONSE']._serialized_end=804
-  _globals['_SCOREPARTS']._serialized_start=806
-  _globals['_SCOREPARTS']._serialized_end=906
-  _globals['_RANKINGSERVICE']._serialized_start=908
-  _globals['_RANKINGSERVICE']._serialized_end=981
+  _globals['_RANKREQUEST']._serialized_end=567
+  _globals['_RANKRESPONSE']._serialized_start=570
+  _globals['_RANKRESPONSE']._serialized_end=871
+  _globals['_TRAINEDBUNDLE']._serialized_start=874
+  _globals['_TRAINEDBUNDLE']._serialized_end=1078
+  _globals['_BUNDLEMETRIC']._serialized_start=1080
+  _globals['_BUNDLEMETRIC']._serialized_end=1123
+  _globals['_SCOREPARTS']._serialized_start=1125
+  _globals['_SCOREPARTS']._serialized_end=1225
+  _globals['_RANKINGSERVICE']._serialized_start=1227
+  _globals['_RANKINGSERVICE']._serialized_end=1300
 # @@protoc_insertion_point(module_scope)

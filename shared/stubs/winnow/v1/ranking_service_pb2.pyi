@@ -38,6 +38,7 @@ class RankRequest(_message.Message):
     EXPLAIN_FIELD_NUMBER: _builtins.int
     REQUEST_TIME_FIELD_NUMBER: _builtins.int
     LEAVE_OUT_FIELD_NUMBER: _builtins.int
+    DESCRIBE_BUNDLE_FIELD_NUMBER: _builtins.int
     budget_ms: _builtins.int
     """Time left for this call, in ms; the transport's deadline does not reach the model. 0 = 1,000; above 60,000 is
     coerced; negative is refused.
@@ -46,6 +47,8 @@ class RankRequest(_message.Message):
     """true: with the additive parts of each logit."""
     leave_out: _builtins.int
     """Also score the candidates without each of this many latest events, one at a time; at most 64. Default: 0."""
+    describe_bundle: _builtins.bool
+    """true: also tell what the bundle is and how it was measured. Default: false."""
     @_builtins.property
     def history(self) -> _event_pb2.HistoryColumns:
         """The user's history, oldest first; the model reads the latest part that fits. Empty: a cold user."""
@@ -77,10 +80,11 @@ class RankRequest(_message.Message):
         explain: _builtins.bool = ...,
         request_time: _timestamp_pb2.Timestamp | None = ...,
         leave_out: _builtins.int = ...,
+        describe_bundle: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "context", b"context", "history", b"history", "request_time", b"request_time", "user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_ms", b"budget_ms", "candidates", b"candidates", "context", b"context", "explain", b"explain", "history", b"history", "leave_out", b"leave_out", "request_time", b"request_time", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_ms", b"budget_ms", "candidates", b"candidates", "context", b"context", "describe_bundle", b"describe_bundle", "explain", b"explain", "history", b"history", "leave_out", b"leave_out", "request_time", b"request_time", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -101,6 +105,7 @@ class RankResponse(_message.Message):
     KEEP_RETRIEVAL_ORDER_FIELD_NUMBER: _builtins.int
     WITHOUT_EVENT_FIELD_NUMBER: _builtins.int
     KEEP_NEIGHBOUR_ORDER_FIELD_NUMBER: _builtins.int
+    BUNDLE_FIELD_NUMBER: _builtins.int
     data_watermark: _builtins.str
     """Log position up to which the bundle's training data goes: items upserted after it are new to the model, and their
     content should come with the request. Empty: not known; then all content should come.
@@ -137,6 +142,10 @@ class RankResponse(_message.Message):
         many blocks as `leave_out` asked, fewer where the history is shorter.
         """
 
+    @_builtins.property
+    def bundle(self) -> Global___TrainedBundle:
+        """The bundle behind the scores, when it was asked for."""
+
     def __init__(
         self,
         *,
@@ -149,14 +158,85 @@ class RankResponse(_message.Message):
         keep_retrieval_order: _builtins.bool = ...,
         without_event: _abc.Iterable[_builtins.float] | None = ...,
         keep_neighbour_order: _builtins.bool = ...,
+        bundle: Global___TrainedBundle | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "parts", b"parts"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "header", b"header", "parts", b"parts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "data_watermark", b"data_watermark", "header", b"header", "keep_neighbour_order", b"keep_neighbour_order", "keep_retrieval_order", b"keep_retrieval_order", "parts", b"parts", "probabilities", b"probabilities", "ratings", b"ratings", "without_event", b"without_event"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "bundle", b"bundle", "data_watermark", b"data_watermark", "header", b"header", "keep_neighbour_order", b"keep_neighbour_order", "keep_retrieval_order", b"keep_retrieval_order", "parts", b"parts", "probabilities", b"probabilities", "ratings", b"ratings", "without_event", b"without_event"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RankResponse: _TypeAlias = RankResponse  # noqa: Y015
+
+@_typing.final
+class TrainedBundle(_message.Message):
+    """TrainedBundle is one trained model and how it was measured."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    CREATED_TIME_FIELD_NUMBER: _builtins.int
+    TRAINED_EVENTS_FIELD_NUMBER: _builtins.int
+    TRAINED_UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    METRICS_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    """Its version."""
+    trained_events: _builtins.int
+    """Events that its weights were fitted on."""
+    @_builtins.property
+    def created_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
+    @_builtins.property
+    def trained_until_time(self) -> _timestamp_pb2.Timestamp:
+        """Time of the last of them."""
+
+    @_builtins.property
+    def metrics(self) -> _containers.RepeatedCompositeFieldContainer[Global___BundleMetric]:
+        """What the training measured, e.g. "two_stage_ndcg@10" on its test events; in the order of the names."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+        created_time: _timestamp_pb2.Timestamp | None = ...,
+        trained_events: _builtins.int = ...,
+        trained_until_time: _timestamp_pb2.Timestamp | None = ...,
+        metrics: _abc.Iterable[Global___BundleMetric] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "trained_until_time", b"trained_until_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "metrics", b"metrics", "trained_events", b"trained_events", "trained_until_time", b"trained_until_time", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrainedBundle: _TypeAlias = TrainedBundle  # noqa: Y015
+
+@_typing.final
+class BundleMetric(_message.Message):
+    """BundleMetric is one measured number."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name, as in the bundle's manifest."""
+    value: _builtins.float
+    """Its value; NaN where there was nobody to measure on."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        value: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BundleMetric: _TypeAlias = BundleMetric  # noqa: Y015
 
 @_typing.final
 class ScoreParts(_message.Message):
