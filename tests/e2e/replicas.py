@@ -21,10 +21,13 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from winnow.v1 import (
+    catalog_service_pb2,
+    catalog_service_pb2_grpc,
     feature_service_pb2,
     feature_service_pb2_grpc,
     feedback_service_pb2,
     feedback_service_pb2_grpc,
+    item_pb2,
     recommendation_service_pb2,
     recommendation_service_pb2_grpc,
 )
@@ -42,6 +45,7 @@ ASKED = {
     "recommendation": ("feedback", "feature", "candidate_generation", "ranking"),
 }
 LAME_DUCK_MS = 500
+ITEMS = 500
 CALLS_AGAIN = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [
@@ -77,13 +81,11 @@ class Replicas:
 
     Attributes:
         folder: of their data and logs.
-        log: the data folder of the log's writer, with a log in it.
         registry: of bundles.
         names: tells the addresses of the ready pods.
     """
 
     folder: Path
-    log: Path
     registry: Path
     names: Names = field(default_factory=Names)
     ports: dict[str, int] = field(default_factory=lambda: {name: free_port() for name in NAMES})
@@ -94,10 +96,12 @@ class Replicas:
         """Run as many as `PODS` says until the block ends."""
         with self.names.serving():
             try:
-                for name, wanted in PODS.items():
-                    started = [self._start(name) for _ in range(wanted)]
+                for name in NAMES:
+                    started = [self._start(name) for _ in range(PODS[name])]
                     for pod in started:
                         self._admit(pod)
+                    if name == "feedback":
+                        self._fill()
                 yield
             finally:
                 everyone = [pod for name in reversed(NAMES) for pod in self.pods[name]]
@@ -152,12 +156,21 @@ class Replicas:
             request = feedback_service_pb2.RecordEventsRequest(events=[click(event_id, user_id, item_id)])
             wait_until(lambda: _taken(stub, request), START_SECONDS)
 
+    def _fill(self) -> None:
+        """Put a catalogue into the log, a small one, so that pods are soon ready."""
+        items = [
+            item_pb2.Item(item_id=str(n), title=f"Item {n}", categories=[f"c{n % 7}"]) for n in range(1, 1 + ITEMS)
+        ]
+        with grpc.insecure_channel(self._target("feedback")) as channel:
+            stub = catalog_service_pb2_grpc.CatalogServiceStub(channel)
+            stub.UpsertItems(catalog_service_pb2.UpsertItemsRequest(items=items), timeout=START_SECONDS)
+
     def _target(self, name: str) -> str:
         return self.names.target(f"winnow-{name}", self.ports[name])
 
     def _start(self, name: str) -> Pod:
         number = next(numbers)
-        folder = self.log if name == "feedback" else self.folder / f"{name}-{number}"
+        folder = self.folder / (name if name == "feedback" else f"{name}-{number}")  # a volume is the log's alone
         folder.mkdir(exist_ok=True)
         host = f"127.0.0.{number}"
         command = [sys.executable, "-m", f"services.{name}"]
@@ -198,6 +211,7 @@ class Replicas:
         own = f"WINNOW_{name.upper()}"
         return {
             "WINNOW_DATA_DIR": str(folder),
+            "WINNOW_CONTENT_TEXT_ENCODER": "none",
             "WINNOW_LIMIT_LAME_DUCK_MS": str(LAME_DUCK_MS),
             f"{own}_ADDRESS": f"{host}:{self.ports[name]}",
             f"{own}_METRICS_PORT": "0",

@@ -19,11 +19,9 @@ REPLICATED = [name for name in NAMES if PODS[name] > 1]
 def replicas(product: Product, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
     """Two pods of each service that can have two."""
     folder = tmp_path_factory.mktemp("cluster")
-    log = folder / "log"
-    shutil.copytree(product.data_dir / "feedback", log / "feedback")
     registry = folder / "registry"
     shutil.copytree(product.data_dir / "registry", registry)
-    cluster = Replicas(folder, log, registry)
+    cluster = Replicas(folder, registry)
     with cluster.running():
         yield cluster
 
