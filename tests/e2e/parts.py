@@ -1,4 +1,4 @@
-"""The product as five processes, each of which a test may kill or freeze while others call."""
+"""The product as five processes, each of which a test may kill, freeze or slow down while others call."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,11 +22,13 @@ from winnow.v1 import (
 )
 
 from tests.e2e.product import START_SECONDS, STOP_SECONDS, free_port, processes_of, wait_until
+from tests.slow_line import SlowLine
 
 NAMES = ("feedback", "feature", "candidate_generation", "ranking", "recommendation")
 DEADLINE_S = 1.5
 """Of every call; the front keeps MARGIN_MS of it, for machines that are busy with other tests."""
 MARGIN_MS = 250
+LATEST = 30
 TOKEN = "a-token-between-tests"
 
 
@@ -38,11 +40,27 @@ class Parts:
         data_dir: with a log and a bundle in it.
         addresses: by name.
         processes: by name.
+        lines: by which the front calls the others.
     """
 
     data_dir: Path
     addresses: dict[str, str] = field(default_factory=lambda: {name: f"127.0.0.1:{free_port()}" for name in NAMES})
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    lines: dict[str, SlowLine] = field(default_factory=dict)
+
+    @classmethod
+    @contextmanager
+    def running(cls, data_dir: Path) -> Iterator[Parts]:
+        """All of them, at work until the block ends."""
+        parts = cls(data_dir)
+        with ExitStack() as stack:
+            asked = [name for name in NAMES if name != "recommendation"]
+            parts.lines = {name: stack.enter_context(SlowLine.to(parts.addresses[name])) for name in asked}
+            stack.callback(parts.close)
+            for name in NAMES:
+                parts.start(name)
+            parts.wait_healthy()
+            yield parts
 
     def start(self, name: str) -> None:
         """Start one of them."""
@@ -81,6 +99,13 @@ class Parts:
             stub = recommendation_service_pb2_grpc.RecommendationServiceStub(channel)
             request = recommendation_service_pb2.RecommendRequest(user_id=user_id, **options)  # type: ignore[arg-type]
             return stub.Recommend(request, timeout=DEADLINE_S)
+
+    def replays(self, recommendation_id: str) -> bool:
+        """Whether a served slate comes out of its recorded inputs again."""
+        with self.connect() as channel:
+            stub = recommendation_service_pb2_grpc.RecommendationServiceStub(channel)
+            request = recommendation_service_pb2.ReplayRequest(recommendation_id=recommendation_id)
+            return stub.Replay(request, timeout=DEADLINE_S).identical
 
     def has_logged(self, slate: recommendation_service_pb2.RecommendResponse) -> bool:
         """Whether the log itself has a slate."""
@@ -126,7 +151,8 @@ class Parts:
                 "WINNOW_RECOMMENDATION_ANSWER_MARGIN_MS": str(MARGIN_MS),
             },
         }.get(name, {})
-        addresses = {to[other]: self.addresses[other] for other in asked}
+        lines = {other: line.address for other, line in self.lines.items()} if name == "recommendation" else {}
+        addresses = {to[other]: lines.get(other, self.addresses[other]) for other in asked}
         return {
             "WINNOW_DATA_DIR": str(self.data_dir),
             f"{own}_ADDRESS": self.addresses[name],
@@ -147,11 +173,13 @@ class Load:
         answers: that came within their deadline, with full pages.
         failures: everything else, in words.
         lost: how often each stage was listed as degraded.
+        latest: ids of the latest slates that had lost something.
     """
 
     answers: int = 0
     failures: list[str] = field(default_factory=list)
     lost: Counter[str] = field(default_factory=Counter)
+    latest: deque[str] = field(default_factory=lambda: deque(maxlen=LATEST))
     _over: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
@@ -183,5 +211,7 @@ class Load:
                     continue
                 self.answers += 1
                 self.lost.update({lost.stage for lost in answer.header.degraded})
+                if answer.header.degraded:
+                    self.latest.append(answer.recommendation_id)
                 if len(answer.items) != 10:
                     self.failures.append(f"{len(answer.items)} items for user {request.user_id}")

@@ -87,11 +87,13 @@ class Running:
         product: which one.
         process: of the command.
         channel: to all services.
+        served: ids of all slates that came.
     """
 
     product: Product
     process: subprocess.Popen[bytes]
     channel: grpc.Channel = field(init=False)
+    served: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.channel = grpc.insecure_channel(self.product.address)
@@ -109,7 +111,7 @@ class Running:
         """A slate."""
         stub = recommendation_service_pb2_grpc.RecommendationServiceStub(self.channel)
         request = recommendation_service_pb2.RecommendRequest(user_id=user_id, **options)  # type: ignore[arg-type]
-        return stub.Recommend(request, timeout=CALL_SECONDS)
+        return self._noted(stub.Recommend(request, timeout=CALL_SECONDS))
 
     def recommend_session(
         self, events: Sequence[event_pb2.Event], **options: object
@@ -121,7 +123,7 @@ class Running:
             context=slate_pb2.RequestContext(time=Timestamp(seconds=MOMENT_S)),
             **options,  # type: ignore[arg-type]
         )
-        return stub.Recommend(request, timeout=CALL_SECONDS)
+        return self._noted(stub.Recommend(request, timeout=CALL_SECONDS))
 
     def record(self, *events: event_pb2.Event) -> str:
         """Record events, all of which must be taken; gives the watermark."""
@@ -146,6 +148,12 @@ class Running:
         """The system on one page."""
         stub = monitoring_service_pb2_grpc.MonitoringServiceStub(self.channel)
         return stub.GetStatus(monitoring_service_pb2.GetStatusRequest(), timeout=CALL_SECONDS)
+
+    def _noted(
+        self, slate: recommendation_service_pb2.RecommendResponse
+    ) -> recommendation_service_pb2.RecommendResponse:
+        self.served.append(slate.recommendation_id)
+        return slate
 
 
 def click(event_id: str, user_id: str, item_id: str, recommendation_id: str = "") -> event_pb2.Event:

@@ -130,5 +130,17 @@ def test_a_trace_goes_on_into_the_replica_of_the_ranker(running: Running, traces
     wait_until(lambda: edge in traces.edges(trace_id), 60, lambda: str(traces.edges(trace_id)))
 
 
+def test_every_slate_of_these_tests_replays_to_itself(running: Running) -> None:
+    for surface in ("default", "discover", "plain"):
+        first = running.recommend("13", surface=surface)
+        running.recommend("13", surface=surface, page_token=first.next_page_token)
+        running.recommend_session([], surface=surface)
+
+    replays = {each: running.replay(each) for each in dict.fromkeys(running.served)}
+
+    assert len(replays) >= 6
+    assert {each: list(replay.differences) for each, replay in replays.items() if not replay.identical} == {}
+
+
 def _but(events: list[event_pb2.Event], item_id: str) -> list[event_pb2.Event]:
     return [event for event in events if event.item_id != item_id]
