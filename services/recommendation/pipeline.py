@@ -10,6 +10,9 @@
                     └────────────────────────────────────────────────────────────────────────┘
     ranked slate ─▶ pages, explanations (answering.py) ─▶ answer ─▶ the log (recording.py)
 
+Sources are asked, and asked again for others, until what the filters leave fills the page. A first page is not checked
+once more before it goes out, because its items were read in the same request; every later page is (next_page.py).
+
 A stage that fails is replaced by the next rung of its ladder and listed; no stage raises:
 
     hydrate    the stored state      → the session in the request

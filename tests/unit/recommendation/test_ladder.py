@@ -92,9 +92,10 @@ async def test_a_hurried_caller_does_not_open_the_circuit() -> None:
     assert losses(answer) == set()
 
 
-async def test_a_candidate_without_a_finite_score_sinks_and_is_counted() -> None:
+@pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf])
+async def test_a_candidate_without_a_finite_score_sinks_and_is_counted(score: float) -> None:
     world = World()
-    world.ranking.answer_with = lambda result: _poisoned(result, rows=[0, 7])
+    world.ranking.answer_with = lambda result: _poisoned(result, rows=[0, 7], score=score)
 
     async with opened(world) as app:
         answer = await app.recommender.recommend(ask(page_size=200))
@@ -335,9 +336,9 @@ def _break(*services: Outage) -> None:
         service.error = down(type(service).__name__)
 
 
-def _poisoned(result: RankingResult, rows: object) -> RankingResult:
+def _poisoned(result: RankingResult, rows: object, score: float = np.nan) -> RankingResult:
     probabilities = result.probabilities.copy()
-    probabilities[rows, 0] = np.nan
+    probabilities[rows, 0] = score
     return replace(result, probabilities=probabilities)
 
 

@@ -143,6 +143,15 @@ async def test_words_find_items_in_the_order_of_the_match() -> None:
     assert world.ranking.requests == []
 
 
+async def test_found_items_pass_the_filter_for_everybody_and_for_a_user() -> None:
+    async with opened(searchable()) as app:
+        everybody = await app.recommender.search(ask("", filter=DRAMA, page_size=200), "some words")
+        personal = await app.recommender.search(ask("ann", filter=DRAMA, page_size=200), "some words")
+
+    dramas = {f"film-{number:03}" for number in range(59, -1, -3) if number % 4 == 0}
+    assert set(ids_of(everybody)) == set(ids_of(personal)) == dramas
+
+
 async def test_with_a_user_the_matches_come_in_the_users_own_order() -> None:
     world = searchable()
     world.ranking.logits = {"film-005": (9.0, 9.0, -9.0)}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
 import numpy as np
 import pytest
@@ -35,6 +37,58 @@ def test_it_settles_where_the_chosen_percentile_meets_the_target(percentile: flo
     settled = latencies[5_000:]
     assert np.mean(np.array(settled) <= 50.0) == pytest.approx(percentile, abs=0.01)
     assert 0.1 < quality.share < 1
+
+
+@dataclass
+class Queue:
+    """One server, an open loop: requests come by chance at a rate, whether or not those before were answered.
+
+    Attributes:
+        latencies: from coming to answer, in ms, waiting for the server included.
+        shares: the factor when each request came.
+    """
+
+    quality: QualityFactor
+    now_ms: float = 0.0
+    free_ms: float = 0.0
+    latencies: list[float] = field(default_factory=list)
+    shares: list[float] = field(default_factory=list)
+    _pending: list[tuple[float, float]] = field(default_factory=list)
+
+    def serve(self, count: int, every_ms: float) -> None:
+        """So many more requests (Poisson), each of which takes 2 ms and a tenth of one for every candidate."""
+        for gap_ms in np.random.default_rng(3).exponential(every_ms, count).tolist():
+            self.now_ms += gap_ms
+            while self._pending and self._pending[0][0] <= self.now_ms:
+                self.quality.learn(heappop(self._pending)[1])
+            self.shares.append(self.quality.share)
+            self.free_ms = max(self.free_ms, self.now_ms) + 2 + 0.1 * round(self.quality.share * ALL)
+            self.latencies.append(self.free_ms - self.now_ms)
+            heappush(self._pending, (self.free_ms, self.latencies[-1]))
+
+
+@pytest.mark.parametrize("percentile", [0.9, 0.95])
+@pytest.mark.parametrize("every_ms", [15, 20, 28])
+def test_under_more_requests_than_can_be_ranked_in_full_it_settles_at_the_target_too(
+    percentile: float, every_ms: float
+) -> None:
+    queue = Queue(QualityFactor(60.0, percentile))
+
+    queue.serve(30_000, every_ms)
+
+    settled = np.array(queue.latencies[5_000:])
+    assert np.mean(settled <= 60.0) == pytest.approx(percentile, abs=0.01)
+    assert 0.2 < np.mean(queue.shares[5_000:]) < 0.9
+
+
+def test_when_the_rush_is_over_everything_is_ranked_again() -> None:
+    queue = Queue(QualityFactor(60.0, 0.95))
+
+    queue.serve(5_000, 15)
+    queue.serve(5_000, 1_000)
+
+    assert min(queue.shares[:5_000]) < 0.3
+    assert set(queue.shares[-1_000:]) == {1.0}
 
 
 def test_while_the_target_is_met_everything_is_ranked_and_a_few_late_answers_change_nothing() -> None:
