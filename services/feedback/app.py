@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import grpc
@@ -69,7 +69,9 @@ async def open_feedback(settings: FeedbackSettings, clock: Clock) -> AsyncIterat
         intake = LogIntake(log, clock, rules, bundles)
         feedback, readiness = LogFeedback(log), Readiness()
         readiness.set(True)
-        async with Supervised() as tasks:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(intake.close)
+            tasks = await stack.enter_async_context(Supervised())
             if settings.retention.any and isinstance(log, SqliteEventLog):
                 tasks.start("retention", Retention(log, settings.retention, clock, settings.future_skew_ms).run)
             yield FeedbackApp(_hosted(intake, feedback, readiness), feedback, intake, log)

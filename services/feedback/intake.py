@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Final
 
+from services.feedback.erasures import Erasures
 from services.feedback.pipelining import BATCHES_IN_FLIGHT, in_order
 from services.feedback.telemetry import REFUSED
-from services.feedback.trained_bundles import NoBundles, TrainedBundles
+from services.feedback.trained_bundles import TrainedBundles
 from services.feedback.validation import TimeRules, event_violations, item_violations
-from shared.domain.event_log import ErasureReceipt, EventLog, Fact, ItemDeletion
+from shared.domain.event_log import EventLog, Fact, ItemDeletion
 from shared.domain.events import Event
-from shared.domain.intake import ErasedStore, Recorded, UserErasure, UserExport
+from shared.domain.intake import Recorded, UserErasure, UserExport
 from shared.domain.items import Item, User
 from shared.domain.slates import ServedSlate
 from shared.domain.watermark import Watermark
@@ -22,10 +22,6 @@ from shared.kernel.errors import FieldViolation, ServiceError, invalid_fields
 from shared.kernel.validation import violations
 from shared.wire.events import event_to_proto
 from shared.wire.items import item_to_proto, user_to_proto
-
-LOG_STORE: Final = "event-log"
-FOLLOWING_STORES: Final = ("features",)
-"""Stores that drop an erased user when they apply the tombstone."""
 
 Broken = Mapping[int, tuple[FieldViolation, ...]]
 """Violations by the row of a batch."""
@@ -42,7 +38,7 @@ class LogIntake:
     """
 
     def __init__(self, log: EventLog, clock: Clock, rules: TimeRules, bundles: TrainedBundles | None = None) -> None:
-        self._bundles = bundles or NoBundles()
+        self._erasures = Erasures(log, bundles)
         self._log = log
         self._clock = clock
         self._rules = rules
@@ -98,17 +94,12 @@ class LogIntake:
         return await self._log.append([ItemDeletion(item_id) for item_id in item_ids])
 
     async def erase_user(self, user_id: str) -> UserErasure:
-        """Destroy the user's key; stores that follow the log drop the user when they come to the tombstone.
+        """Destroy the user's key, see `Erasures`."""
+        return await self._erasures.erase(user_id)
 
-        Bundles are read before: where they cannot be, nothing is erased, because no receipt could be given.
-        """
-        bundles = await self._bundles.read()
-        receipt = await self._log.erase(user_id)
-        if receipt is None:
-            return UserErasure((), await self._log.head(), (), 0)
-        first = receipt.first
-        versions = () if first is None else tuple(each.version for each in bundles if each.may_hold(first))
-        return UserErasure(_stores(receipt), receipt.watermark, versions, receipt.erased_ms)
+    async def close(self) -> None:
+        """End what goes on for callers that are gone."""
+        await self._erasures.close()
 
     async def export_user(self, user_id: str) -> AsyncIterator[UserExport]:
         """All that the log holds about a user: two passes, because the latest profile comes first."""
@@ -130,8 +121,3 @@ class LogIntake:
         REFUSED.inc(len(refused))
         good = [fact for row, fact in enumerate(facts) if row not in refused] if refused else facts
         return Recorded(await self._log.append(good), refused)
-
-
-def _stores(receipt: ErasureReceipt) -> tuple[ErasedStore, ...]:
-    following = (ErasedStore(store, 0, done=False) for store in FOLLOWING_STORES)
-    return (ErasedStore(LOG_STORE, receipt.records, done=True), *following)

@@ -69,6 +69,7 @@ class SqliteWriter:
         self._keys = UserKeys(connection, hashes)
         self.retention = RetentionTable(connection)
         self._old_key_in_write_ahead = False
+        self._untold: dict[str, ErasedUser] = {}  # whose erasure ended with an error
         self.head: int = connection.execute("SELECT max(log_offset) FROM log").fetchone()[0] or 0
         self._catch_up()
 
@@ -117,7 +118,7 @@ class SqliteWriter:
                 self._empty_write_ahead()
             identity = self._keys.find(user_id)
             if identity is None:
-                return None
+                return self._untold.pop(user_id, None)
             now_ms = self._clock()
             tombstone = (self.head + 1, now_ms, identity.key_row, CLEAR, None, fact_to_bytes(Erasure(now_ms)))
             with transaction(self._connection):
@@ -126,8 +127,9 @@ class SqliteWriter:
             forget_ciphers()
             ERASURES.inc()
             self._advance([tombstone])
+            self._untold[user_id] = ErasedUser(identity.key_row, self.head, now_ms)
             self._empty_write_ahead()
-        return ErasedUser(identity.key_row, self.head, now_ms)
+        return self._untold.pop(user_id)
 
     def expire(self, expiry: Expiry) -> int:
         """Append an expiry in place of the last one; gives its offset.

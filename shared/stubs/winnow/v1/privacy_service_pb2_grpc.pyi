@@ -36,7 +36,9 @@ class PrivacyServiceStub:
     EraseUser: _grpc.UnaryUnaryMultiCallable[_privacy_service_pb2.EraseUserRequest, _privacy_service_pb2.EraseUserResponse]
     """EraseUser destroys the user's key, so that no payload about them can be read again, and appends a tombstone that
     every projection follows. An unknown user is OK with an empty receipt. Events that arrive afterwards under the
-    same user id begin a new identity that knows nothing of the old one. Fails with DEPENDENCY_UNAVAILABLE, nothing
+    same user id begin a new identity that knows nothing of the old one. Where the deadline ends while the log is still
+    searched for what was removed, the search goes on: call again for the receipt, before the service is restarted; one
+    that was restarted answers as for an unknown user. Fails with DEPENDENCY_UNAVAILABLE, nothing
     done, when the registry of bundles cannot be read.
     """
     ExportUser: _grpc.UnaryStreamMultiCallable[_privacy_service_pb2.ExportUserRequest, _privacy_service_pb2.ExportUserResponse]
@@ -52,7 +54,9 @@ class PrivacyServiceAsyncStub(PrivacyServiceStub):
     EraseUser: _aio.UnaryUnaryMultiCallable[_privacy_service_pb2.EraseUserRequest, _privacy_service_pb2.EraseUserResponse]  # type: ignore[assignment]
     """EraseUser destroys the user's key, so that no payload about them can be read again, and appends a tombstone that
     every projection follows. An unknown user is OK with an empty receipt. Events that arrive afterwards under the
-    same user id begin a new identity that knows nothing of the old one. Fails with DEPENDENCY_UNAVAILABLE, nothing
+    same user id begin a new identity that knows nothing of the old one. Where the deadline ends while the log is still
+    searched for what was removed, the search goes on: call again for the receipt, before the service is restarted; one
+    that was restarted answers as for an unknown user. Fails with DEPENDENCY_UNAVAILABLE, nothing
     done, when the registry of bundles cannot be read.
     """
     ExportUser: _aio.UnaryStreamMultiCallable[_privacy_service_pb2.ExportUserRequest, _privacy_service_pb2.ExportUserResponse]  # type: ignore[assignment]
@@ -71,7 +75,9 @@ class PrivacyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_privacy_service_pb2.EraseUserResponse, _abc.Awaitable[_privacy_service_pb2.EraseUserResponse]]:
         """EraseUser destroys the user's key, so that no payload about them can be read again, and appends a tombstone that
         every projection follows. An unknown user is OK with an empty receipt. Events that arrive afterwards under the
-        same user id begin a new identity that knows nothing of the old one. Fails with DEPENDENCY_UNAVAILABLE, nothing
+        same user id begin a new identity that knows nothing of the old one. Where the deadline ends while the log is still
+        searched for what was removed, the search goes on: call again for the receipt, before the service is restarted; one
+        that was restarted answers as for an unknown user. Fails with DEPENDENCY_UNAVAILABLE, nothing
         done, when the registry of bundles cannot be read.
         """
 
