@@ -28,7 +28,7 @@ from tests.redis_server import RedisServer, redis_server
 
 USER, OTHER = "user-zzyzx-4711", "user-who-stays"
 TRACES = (USER, "item-only-zzyzx-saw", "session-zzyzx", "recommendation-zzyzx", "event-zzyzx")
-WAIT_S = 60
+WAIT_S = 120
 
 
 @contextmanager
@@ -56,8 +56,8 @@ def record(channel: grpc.Channel) -> str:
     refused = event(301, USER, event_id="event-zzyzx-refused", event_type=-1, **fields)
     events = [event_to_proto(each) for each in [*mine, refused, event(1, OTHER)]]
     slates = [slate_to_proto(slate("recommendation-zzyzx", USER))]
-    stub.RecordSlates(feedback_service_pb2.RecordSlatesRequest(slates=slates), timeout=10)
-    answer = stub.RecordEvents(feedback_service_pb2.RecordEventsRequest(events=events), timeout=10)
+    stub.RecordSlates(feedback_service_pb2.RecordSlatesRequest(slates=slates), timeout=WAIT_S)
+    answer = stub.RecordEvents(feedback_service_pb2.RecordEventsRequest(events=events), timeout=WAIT_S)
     assert [status.code for status in answer.statuses].count(0) == 301
     return str(answer.watermark)
 
@@ -65,7 +65,7 @@ def record(channel: grpc.Channel) -> str:
 def history(channel: grpc.Channel, user_id: str, watermark: str) -> int:
     stub = feature_service_pb2_grpc.FeatureServiceStub(channel)
     request = feature_service_pb2.GetUserStateRequest(user_id=user_id, min_watermark=watermark, history_limit=1_000)
-    return len(stub.GetUserState(request, timeout=10).user_state.history)
+    return len(stub.GetUserState(request, timeout=WAIT_S).user_state.history)
 
 
 def held_by_redis(server: RedisServer) -> bytes:
@@ -95,7 +95,7 @@ def test_no_process_file_topic_or_server_holds_an_erased_user(
         held = {trace for trace, _ in traces(tmp_path, redis, log)}
 
         privacy = privacy_service_pb2_grpc.PrivacyServiceStub(feedback)
-        receipt = privacy.EraseUser(privacy_service_pb2.EraseUserRequest(user_id=USER), timeout=30)
+        receipt = privacy.EraseUser(privacy_service_pb2.EraseUserRequest(user_id=USER), timeout=WAIT_S)
         after = history(feature, USER, str(receipt.watermark))
         wait_until(lambda: not traces(tmp_path, redis, log), WAIT_S, lambda: str(traces(tmp_path, redis, log)))
 
