@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest
 export WINNOW_TEST_CRDS ?= $(wildcard $(CURDIR)/../shared/schemas)
 
 .DEFAULT_GOAL := help
-.PHONY: audit checkov images sbom try-environments try-images bench-quality bench-smoke env-example help run test check format setup setup-dev protos lock unit contract integration e2e soak clean bench-features
+.PHONY: audit checkov images sbom try-environments try-images bench-quality bench-smoke env-example help run test check format setup setup-dev protos lock unit contract integration e2e soak clean bench-features bench-feedback
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -84,6 +84,9 @@ bench-smoke: setup-dev ## latency of `Recommend`, stage by stage, on one channel
 
 bench-features: setup-dev ## replay rate, visibility and reads of the feature service, on SQLite and Redis
 	$(BIN)/python -m tests.benchmarks.feature_bench
+
+bench-feedback: setup-dev ## the event log beside what SQLite, Kafka and Redis take alone, its memory over a million events (4 minutes)
+	$(BIN)/python -m tests.benchmarks.feedback_bench
 
 bench-quality: setup-dev ## NDCG@10 against latency, by the number of candidates that are ranked (after make run)
 	$(BIN)/python -m tests.benchmarks.quality_bench

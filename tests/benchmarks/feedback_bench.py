@@ -1,245 +1,225 @@
-"""How fast the event log is: `python -m tests.benchmarks.feedback_bench [--events N] [--data-dir DIR]`.
+"""How fast the event log is, beside what its storage takes by itself: `make bench-feedback`.
 
-Prints, for the embedded log behind gRPC: durable events a second (unary batches of 1, 100, 500; one stream of batches
-of 100), when they are acknowledged, and the server's processor time an event, beside `sqlite3` alone that commits rows
-of the same size on the same disk in the same run; then how fast the log is replayed, and when a follower sees an event.
-The client runs in a process of its own, and its requests are made before the clock starts.
+For each adapter (SQLite; Kafka over the tests' broker, which keeps everything in memory): durable events a second
+through gRPC, the server's processor time an event, when events are acknowledged, the same storage without Winnow in
+groups as large as what waits at a time, how fast the log is replayed, when a follower and the features show an event,
+and the memory before and after a long stream. Bounded to four minutes; nothing is asserted.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import multiprocessing
 import os
-import resource
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from google.protobuf.timestamp_pb2 import Timestamp
+import uvloop
 from rich.console import Console
 from rich.table import Table
-from winnow.v1 import event_pb2
-from winnow.v1 import feedback_service_pb2 as pb
-from winnow.v1.feedback_service_pb2_grpc import FeedbackServiceStub
 
+from services.feature.app import open_feature
+from services.feature.settings import FeatureSettings
 from services.feedback.app import FeedbackApp, open_feedback
 from services.feedback.settings import FeedbackSettings
-from services.feedback.sqlite_database import connect
 from shared.clients.feedback import GrpcFeedback
 from shared.domain.events import Event, EventType
 from shared.domain.services import Feedback
 from shared.domain.watermark import Watermark
-from shared.kernel.client import ChannelOptions, open_channel
+from shared.kernel.client import open_channel
 from shared.kernel.clock import system_clock
 from shared.kernel.config import load
 from shared.kernel.logs import configure_logs
 from shared.kernel.server import GrpcServer
+from tests.benchmarks.feedback_load import LOADS, Load, send
+from tests.benchmarks.feedback_raw import kafka_rate, redis_rates, sqlite_rate
+from tests.kafka_broker import Broker
+from tests.redis_server import RedisServer
 
-USERS, ITEMS = 5_000, 2_000
-ROW_BYTES = 110
-"""A sealed event with ids of usual length."""
 VISIBLE_EVENTS = 500
+SOAK = Load("one stream, batches of 500", 500, 0, 0)
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True)
-class Load:
-    """One way of sending: batches of `size`, `callers` unary calls at a time, or one stream (0)."""
+class Sizes:
+    """Events of each load, and of the long stream."""
+
+    events: int
+    soak: int
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A kind of log.
+
+    Attributes:
+        raw: events a second that its storage takes alone, by size of group and count.
+    """
 
     name: str
-    size: int
-    callers: int
-    share: float
+    settings: dict[str, Any]
+    raw: Callable[[int, int], float]
 
 
-LOADS = (
-    Load("unary, batches of 1, 64 callers", 1, 64, 0.05),
-    Load("unary, batches of 100, 16 callers", 100, 16, 1.0),
-    Load("unary, batches of 500, 8 callers", 500, 8, 1.0),
-    Load("one stream, batches of 100", 100, 0, 1.0),
-)
+class Printed:
+    """Tables as they fill."""
+
+    def __init__(self) -> None:
+        self.console = Console(width=140)
+
+    def table(self, name: str, *columns: str) -> Table:
+        table = Table(name, *columns)
+        for column in table.columns[1:]:
+            column.justify = "right"
+        return table
 
 
-@dataclass(frozen=True)
-class Sent:
-    """What a client measured."""
-
-    seconds: float
-    latencies_ms: Sequence[float]
-
-
-def request_events(start: int, size: int) -> list[event_pb2.Event]:
-    """Events as clients send them."""
-    return [
-        event_pb2.Event(
-            event_id=f"event-{number:012d}",
-            user_id=f"user-{number % USERS}",
-            item_id=f"item-{number % ITEMS}",
-            event_type=event_pb2.EVENT_TYPE_CLICK,
-            event_time=Timestamp(seconds=1_700_000_000 + number),
-            recommendation_id=f"recommendation-{number // 10}",
-            surface="home",
-        )
-        for number in range(start, start + size)
-    ]
-
-
-def run_client(address: str, load: Load, first: int, count: int, answer: Any) -> None:
-    """The client's process."""
-    answer.send(asyncio.run(_send(address, load, first, count)))
-
-
-async def _send(address: str, load: Load, first: int, count: int) -> Sent:
-    batches = [request_events(start, load.size) for start in range(first, first + count, load.size)]
-    async with open_channel(address, ChannelOptions(timeout_ms=60_000)) as channel:
-        await channel.channel_ready()
-        stub = FeedbackServiceStub(channel)
-        if load.callers:
-            return await _call(stub, [pb.RecordEventsRequest(events=batch) for batch in batches], load.callers)
-        return await _stream(stub, [pb.StreamEventsRequest(events=batch) for batch in batches])
-
-
-async def _call(stub: Any, requests: Sequence[pb.RecordEventsRequest], callers: int) -> Sent:
-    waiting, latencies = iter(requests), []
-
-    async def caller() -> None:
-        for request in waiting:
-            began = time.perf_counter()
-            await stub.RecordEvents(request)
-            latencies.append((time.perf_counter() - began) * 1000)
-
-    began = time.perf_counter()
-    await asyncio.gather(*(caller() for _ in range(callers)))
-    return Sent(time.perf_counter() - began, latencies)
-
-
-async def _stream(stub: Any, requests: Sequence[pb.StreamEventsRequest]) -> Sent:
-    sent: list[float] = []
-    latencies: list[float] = []
-
-    async def batches() -> AsyncIterator[pb.StreamEventsRequest]:
-        for request in requests:
-            sent.append(time.perf_counter())
-            yield request
-
-    began = time.perf_counter()
-    async for _ in stub.StreamEvents(batches()):
-        latencies.append((time.perf_counter() - sent[len(latencies)]) * 1000)
-    return Sent(time.perf_counter() - began, latencies)
-
-
-def raw_rate(folder: Path, size: int, count: int) -> float:
-    """Rows a second that `sqlite3` alone commits in groups of `size`."""
-    database = connect(folder / f"raw-{size}.db")
-    database.execute("CREATE TABLE log (log_offset INTEGER PRIMARY KEY, payload BLOB NOT NULL)")
-    payload = os.urandom(ROW_BYTES)
-    began = time.perf_counter()
-    for start in range(0, count, size):
-        database.execute("BEGIN IMMEDIATE")
-        database.executemany("INSERT INTO log VALUES (?, ?)", ((row, payload) for row in range(start, start + size)))
-        database.execute("COMMIT")
-    seconds = time.perf_counter() - began
-    database.close()
-    return count / seconds
-
-
-async def measure_load(address: str, load: Load, first: int, count: int) -> list[str]:
-    """One row of the table."""
-    ours, theirs = multiprocessing.get_context("spawn").Pipe(duplex=False)
-    arguments = (address, load, first, count, theirs)
-    client = multiprocessing.get_context("spawn").Process(target=run_client, args=arguments)
-    client.start()
-    processor = time.process_time()
-    sent: Sent = await asyncio.to_thread(ours.recv)
-    processor = time.process_time() - processor
-    client.join()
-    p50, p99 = np.percentile(sent.latencies_ms, [50, 99])
-    rate, alone = count / sent.seconds, count / processor
-    return [load.name, f"{rate:,.0f}", f"{alone:,.0f}", f"{p50:.1f}", f"{p99:.1f}"]
-
-
-async def measure_replay(name: str, feedback: Feedback) -> list[str]:
-    """One row: the whole log once."""
-    began, processor, count = time.perf_counter(), time.process_time(), 0
-    async for batch in feedback.tail(Watermark(), follow=False, batch_size=1_000):
-        count += len(batch.records)
-    seconds, processor = time.perf_counter() - began, time.process_time() - processor
-    return [name, f"{count / seconds:,.0f}", f"{count / processor:,.0f}"]
-
-
-async def measure_visibility(app: FeedbackApp) -> list[float]:
-    """Milliseconds from the acknowledgement of an event until a follower in the same process has it."""
-    seen: dict[str, float] = {}
-    acknowledged: dict[str, float] = {}
-
-    async def follow() -> None:
-        async for batch in app.feedback.tail(await app.log.head(), follow=True):
-            now = time.perf_counter()
-            seen.update((record.fact.event_id, now) for record in batch.records if isinstance(record.fact, Event))
-            if len(seen) == VISIBLE_EVENTS:
-                return
-
-    following = asyncio.create_task(follow())
-    for number in range(VISIBLE_EVENTS):
-        event = Event(f"visible-{number}", "ada", "x", EventType.CLICK, system_clock())
-        await app.intake.record_events([event])
-        acknowledged[event.event_id] = time.perf_counter()
-    await following
-    return [max(0.0, seen[each] - acknowledged[each]) * 1000 for each in seen]
-
-
-async def bench(folder: Path, events: int) -> None:
-    """Everything, one after the other."""
-    console = Console()
-    settings = load(FeedbackSettings, data_dir=folder, address="127.0.0.1:0")
-    writes = _table("writing", "events/s", "events/s a core of the server", "ack p50 ms", "ack p99 ms")
-    for size in (100, 500, 2_000):
-        writes.add_row(f"sqlite3 alone, groups of {size}", f"{raw_rate(folder, size, events):,.0f}", "", "", "")
+@asynccontextmanager
+async def serving(folder: Path, adapter: Adapter) -> AsyncIterator[tuple[FeedbackApp, str]]:
+    """The service over a new log, and its address."""
+    settings = load(FeedbackSettings, data_dir=folder, address="127.0.0.1:0", **adapter.settings)
     async with open_feedback(settings, system_clock) as app, GrpcServer(settings.address, [app.hosted]) as server:
-        first = 0
-        for each in LOADS:
-            count = int(events * each.share) // each.size * each.size
-            writes.add_row(*await measure_load(server.address, each, first, count))
-            first += count
-        console.print(writes)
-        reads = _table("reading", "records/s", "records/s a core")
-        reads.add_row(*await measure_replay("replay in process", app.feedback))
-        async with open_channel(server.address) as channel:
-            reads.add_row(*await measure_replay("replay over gRPC, both ends in one process", GrpcFeedback(channel)))
-        console.print(reads)
-        p50, p99 = np.percentile(await measure_visibility(app), [50, 99])
-    console.print(f"visible to a follower {p50:.1f} ms (p50), {p99:.1f} ms (p99) after the acknowledgement")
-    console.print(f"largest memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB")
+        yield app, server.address
 
 
-def _table(name: str, *columns: str) -> Table:
-    table = Table(name, *columns)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    return table
+async def bench_writes(address: str, adapter: Adapter, sizes: Sizes, printed: Printed) -> int:
+    """One row a load; gives how many events were written."""
+    table = printed.table(
+        f"{adapter.name}: writing", "events/s", "alone/s", "share of alone", "events/s a core", "ack p50 ms", "p99 ms"
+    )
+    first = 0
+    for each in LOADS:
+        count = int(sizes.events * each.share) // each.size * each.size
+        alone = await asyncio.to_thread(adapter.raw, each.waiting, count)
+        processor = time.process_time()
+        sent = await send(address, each, first, count)
+        processor = time.process_time() - processor
+        p50, p99 = np.percentile(sent.latencies_ms, [50, 99])
+        rate, first = count / sent.seconds, first + count
+        table.add_row(
+            each.name, f"{rate:,.0f}", f"{alone:,.0f}", f"{rate / alone:.0%}", f"{count / processor:,.0f}",
+            f"{p50:.1f}", f"{p99:.1f}",
+        )  # fmt: skip
+    printed.console.print(table)
+    return first
+
+
+async def bench_replay(app: FeedbackApp, address: str, name: str, printed: Printed) -> None:
+    """The whole log once in process, and once through gRPC with both ends in this process."""
+    table = printed.table(f"{name}: replaying", "records/s", "records/s a core")
+    async with open_channel(address) as channel:
+        ways: dict[str, Feedback] = {"in process": app.feedback, "over gRPC": GrpcFeedback(channel)}
+        for way, feedback in ways.items():
+            began, processor, count = time.perf_counter(), time.process_time(), 0
+            async for batch in feedback.tail(Watermark(), follow=False, batch_size=1_000):
+                count += len(batch.records)
+            seconds, processor = time.perf_counter() - began, time.process_time() - processor
+            table.add_row(way, f"{count / seconds:,.0f}", f"{count / processor:,.0f}")
+    printed.console.print(table)
+
+
+async def bench_soak(address: str, name: str, sizes: Sizes, printed: Printed) -> None:
+    """Memory over a long stream, read at each tenth of it."""
+    levels: list[float] = [resident_mib()]
+    part = sizes.soak // 10 // SOAK.size * SOAK.size
+    first, began = 10**9, time.perf_counter()
+    for _ in range(10):
+        await send(address, SOAK, first, part)
+        first += part
+        levels.append(resident_mib())
+    rate = 10 * part / (time.perf_counter() - began)
+    printed.console.print(
+        f"{name}: resident memory over {10 * part:,} streamed events ({rate:,.0f}/s with the producers' starts): "
+        + " ".join(f"{level:.0f}" for level in levels)
+        + " MiB"
+    )
+
+
+async def bench_visible(folder: Path, feedback: FeedbackApp, feature: dict[str, Any]) -> list[float]:
+    """Milliseconds from the acknowledgement of an event until `GetUserState` shows it, one event at a time."""
+    settings = load(FeatureSettings, data_dir=folder, **feature)
+    found = []
+    async with open_feature(settings, system_clock, feedback.feedback) as app:
+        await app.hosted.readiness.wait_ready()
+        for number in range(VISIBLE_EVENTS):
+            event = Event(f"{folder.name}-{number}", f"seen-{number % 50}", "x", EventType.CLICK, system_clock())
+            recorded = await feedback.intake.record_events([event])
+            began = time.perf_counter()
+            await app.features.user_state(event.user_id, recorded.watermark, history_limit=100, budget_ms=5_000)
+            found.append((time.perf_counter() - began) * 1000)
+    return found
+
+
+async def bench_features(folder: Path, app: FeedbackApp, redis: RedisServer, printed: Printed) -> None:
+    """When the features show an event, over each store, over the log as the loads left it."""
+    table = printed.table("acknowledged → visible in the features", "p50 ms", "p99 ms")
+    stores = {"SQLite": {"store": "sqlite"}, "Redis": {"store": "redis", "redis_url": redis.url}}
+    for name, settings in stores.items():
+        data = folder / f"features-{name}"
+        data.mkdir()
+        found = await bench_visible(data, app, settings)
+        p50, p99 = np.percentile(found, [50, 99])
+        table.add_row(name, f"{p50:.2f}", f"{p99:.2f}")
+    printed.console.print(table)
+
+
+async def bench(folder: Path, sizes: Sizes) -> None:
+    """Everything, one after the other."""
+    printed, broker = Printed(), Broker()
+    async with AsyncExitStack() as stack:
+        stack.callback(broker.stop)
+        redis = stack.enter_context(started(RedisServer(folder / "redis")))
+        kafka = {"log": "kafka", "kafka_bootstrap_servers": broker.bootstrap}
+        adapters = (
+            Adapter("SQLite", {}, lambda group, count: sqlite_rate(folder, group, count)),
+            Adapter("Kafka", kafka, lambda group, count: kafka_rate(broker.bootstrap, group, count)),
+        )
+        for adapter in adapters:
+            data = folder / adapter.name
+            async with serving(data, adapter) as (app, address):
+                await bench_writes(address, adapter, sizes, printed)
+                await bench_replay(app, address, adapter.name, printed)
+                if adapter is adapters[0]:
+                    await bench_features(folder, app, redis, printed)
+                    await bench_soak(address, adapter.name, sizes, printed)
+        xadd, hset = await asyncio.to_thread(redis_rates, redis, sizes.events)
+        printed.console.print(f"Redis alone, pipelines of 1,000: XADD {xadd:,.0f}/s, HSET {hset:,.0f}/s")
+    printed.console.print(f"load average {os.getloadavg()[0]:.1f}")
+
+
+@contextmanager
+def started(server: RedisServer) -> Any:
+    """The server, until the block ends."""
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def resident_mib() -> float:
+    """Memory of this process now."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * PAGE_BYTES / 2**20
 
 
 def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=100_000, help="events of each load")
+    parser.add_argument("--events", type=int, default=60_000, help="events of each load")
+    parser.add_argument("--soak", type=int, default=1_000_000, help="events of the long stream")
     parser.add_argument("--data-dir", type=Path, default=None, help="folder on the disk to measure; default: a new one")
     arguments = parser.parse_args()
-    configure_logs("warning")
-    run: Callable[[Awaitable[None]], None] = _loop_runner()
+    configure_logs("error")
     with tempfile.TemporaryDirectory(dir=arguments.data_dir, prefix="feedback-bench-") as folder:
-        run(bench(Path(folder), arguments.events))
-
-
-def _loop_runner() -> Any:
-    import uvloop  # noqa: PLC0415 - what the service itself runs on
-
-    return uvloop.run
+        uvloop.run(bench(Path(folder), Sizes(arguments.events, arguments.soak)))
 
 
 if __name__ == "__main__":
