@@ -172,6 +172,7 @@ class Load:
     Attributes:
         answers: that came within their deadline, with full pages.
         failures: everything else, in words.
+        deadline_s: of every call.
         lost: how often each stage was listed as degraded.
         latest: ids of the latest slates that had lost something.
     """
@@ -180,13 +181,16 @@ class Load:
     failures: list[str] = field(default_factory=list)
     lost: Counter[str] = field(default_factory=Counter)
     latest: deque[str] = field(default_factory=lambda: deque(maxlen=LATEST))
+    deadline_s: float = DEADLINE_S
     _over: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
     @contextmanager
-    def on(cls, connect: Callable[[], grpc.Channel], callers: int = 2) -> Iterator[Load]:
+    def on(
+        cls, connect: Callable[[], grpc.Channel], callers: int = 2, deadline_s: float = DEADLINE_S
+    ) -> Iterator[Load]:
         """Callers that ask one after the other until the block ends, each on a channel of its own."""
-        load = cls()
+        load = cls(deadline_s=deadline_s)
         threads = [threading.Thread(target=load._call, args=(connect, number)) for number in range(callers)]
         for thread in threads:
             thread.start()
@@ -205,7 +209,7 @@ class Load:
                 number += 7
                 request = recommendation_service_pb2.RecommendRequest(user_id=str(number % 943 + 1))
                 try:
-                    answer = stub.Recommend(request, timeout=DEADLINE_S)
+                    answer = stub.Recommend(request, timeout=self.deadline_s)
                 except grpc.RpcError as error:
                     self.failures.append(str(error))
                     continue
