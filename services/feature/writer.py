@@ -21,7 +21,7 @@ from shared.kernel.errors import ServiceError
 
 log = structlog.get_logger()
 
-REPLAY_SHARE = 4
+REPLAY_SHARE = 2
 """While the log is replayed nobody waits for the store, and whoever is stored once for many events costs less: only
 this part of the limit is written at a time."""
 

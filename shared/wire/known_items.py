@@ -16,8 +16,8 @@ from shared.domain.items import Item
 from shared.domain.user_state import ItemState
 from shared.wire.items import item_from_proto, item_state_from_proto
 
-KEPT: Final = 10_000
-"""States, and contents, that are kept: about 3 KB each."""
+KEPT: Final = 30_000
+"""States, and contents, that are kept: about 2 KB each pair."""
 
 
 def known_states(messages: Iterable[item_pb2.ItemState]) -> list[ItemState]:

@@ -129,7 +129,7 @@ def _record(partition: int, offset: int, fact: Fact, subject: str = "") -> LogRe
 
 async def test_while_the_log_is_replayed_changes_gather_until_they_are_worth_a_write() -> None:
     store, log = RefusingStore(), MemoryLog(clock)
-    room = await Room.open(store, limit=40)
+    room = await Room.open(store, limit=20)
     await log.append([event("anna", f"i{n}") for n in range(20)])
     writing = asyncio.create_task(room.writer.run())
 
