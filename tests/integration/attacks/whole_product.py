@@ -44,6 +44,8 @@ from tests.unit.ranking.fakes import FakeContext
 
 TOKEN = "a-token-between-tests"
 AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}
+PATIENCE_MS = 60_000
+"""For every answer and source: the machine's speed must not decide what is lost."""
 CREATED_MS = 1_700_000_000_000
 WORLD = small_world()
 
@@ -148,11 +150,13 @@ async def _serving(folder: Path) -> AsyncIterator[tuple[str, Replica]]:
         async with (
             open_feature(load(FeatureSettings, data_dir=folder), system_clock, feedback.feedback) as feature,
             open_candidate_generation(
-                load(CandidateGenerationSettings, data_dir=folder), system_clock, feature.features
+                load(CandidateGenerationSettings, data_dir=folder, source_timeout_ms=PATIENCE_MS),
+                system_clock,
+                feature.features,
             ) as candidates,
             open_replica(_replica(folder), 0) as replica,
             open_recommendation(
-                load(RecommendationSettings, data_dir=folder),
+                load(RecommendationSettings, data_dir=folder, budget_ms=PATIENCE_MS, target_ms=0),
                 system_clock,
                 feedback.feedback,
                 feature.features,
