@@ -93,6 +93,7 @@ class RetrievalStage:
     def __init__(self, data: Encoded, run: Run) -> None:
         self._data, self._run = data, run
         self.reports: dict[str, FitReport] = {}
+        self._liked_epochs = 0  # of going on, by validation
 
     def fit_new(self, events: Interactions, stage: str) -> Retrieval:
         """A new retriever, until validation says stop."""
@@ -100,12 +101,24 @@ class RetrievalStage:
 
     def fit_on(self, before: Retrieval, events: Interactions, stage: str) -> Retrieval:
         """The same retriever, gone on with more events, until validation says stop."""
-        return self._fit(self._copied(before), events, self._how(stage, 1, self._run.settings.epochs.continued))
+        gone_on = self._fit(self._copied(before), events, self._how(stage, 1, self._run.settings.epochs.continued))
+        self._liked_epochs = self.reports[stage].best_epoch
+        return gone_on
 
     def fit_final(self, before: Retrieval, events: Interactions, stage: str) -> Retrieval:
-        """The same retriever, gone on with events that validation would ask for: a fixed number of epochs."""
-        how = self._how(stage, 2, self._run.settings.epochs.final, patience=0)
+        """The same retriever, gone on with events that validation would ask for: a fixed number of epochs.
+
+        What comes after a cut in time holds items that were new then; they need as many epochs as validation liked for
+        those that were new before it.
+        """
+        how = self._how(stage, 2, self._final_epochs(), patience=0)
         return self._fit(self._copied(before), events, how)
+
+    def _final_epochs(self) -> int:
+        settings = self._run.settings
+        if settings.split != "time":
+            return settings.epochs.final
+        return max(settings.epochs.final, self._liked_epochs)
 
     def _how(self, stage: str, part: int, epochs: int, patience: int | None = None) -> FitSettings:
         settings = self._run.settings
