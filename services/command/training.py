@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,6 +47,9 @@ def train(
     keep_duplicates: Annotated[
         bool, typer.Option("--keep-duplicates", help="Keep events that repeat another in all they say.")
     ] = False,
+    init_from: Annotated[
+        str, typer.Option(help="Begin as this bundle (a version or a folder), of the same data or of others.")
+    ] = "",
     registry: RegistryUrl = "",
     address: Address = DEFAULT_ADDRESS,
     json: Json = False,
@@ -66,7 +70,7 @@ def train(
             drop_duplicates=not keep_duplicates, min_user_events=min_user_events, min_item_events=min_item_events
         )
         ready = prepared(dataset, cleaning, bars)
-        report = _trained(ready.dataset, settings, bars, watermark)
+        report = _trained(ready.dataset, settings, init_from, bars, watermark)
     _show_report(report, ready, json)
     if not report.publication.published:
         raise typer.Exit(1)
@@ -139,17 +143,19 @@ def _workplace(settings: TrainerSettings) -> Workplace:
     return Workplace(Registry(settings.registry), settings.work_dir, system_clock)
 
 
-def _trained(dataset: Dataset, settings: TrainerSettings, bars: Bars, watermark: str) -> TrainingReport:
+def _trained(dataset: Dataset, settings: TrainerSettings, init_from: str, bars: Bars, watermark: str) -> TrainingReport:
     from services.trainer.app import train as run
     from services.trainer.datasets import DatasetError
     from services.trainer.fitting import TrainingDivergedError
+    from shared.model.bundle import BundleError
     from shared.model.registry import RegistryError
 
     try:
-        return run(dataset, settings.training(), _workplace(settings), bars, watermark)
+        training = replace(settings.training(), init_from=init_from)
+        return run(dataset, training, _workplace(settings), bars, watermark)
     except DatasetError as error:
         raise fail(str(error), 2) from error
-    except (TrainingDivergedError, RegistryError) as error:
+    except (TrainingDivergedError, RegistryError, BundleError) as error:
         raise fail(str(error)) from error
 
 

@@ -21,8 +21,11 @@ from services.trainer.retrieval_stage import Run
 from services.trainer.splits import Split, Stage, leave_one_out, time_split
 from services.trainer.training import RECALL_AT, StageMetrics, train_models
 from services.trainer.two_stage import MODEL_STAGES
+from services.trainer.warm_start import WarmStart
 from shared.kernel.clock import Clock
+from shared.model.bundle import open_bundle
 from shared.model.registry import Registry
+from shared.model.retriever import RetrieverModel
 
 BASELINE = "baseline:"
 """`--stage baseline:NAME` measures a baseline."""
@@ -95,14 +98,29 @@ def train(
     Raises:
         DatasetError: there is too little to learn from.
         TrainingDivergedError: the loss is no number any more; the last good checkpoint is kept.
-        RegistryError: the registry cannot be written.
+        RegistryError: the registry cannot be written, or lacks the bundle to begin with.
+        BundleError: the bundle to begin with is damaged.
     """
     checkpoints = Checkpoints(place.work_dir / "checkpoints", run_fingerprint(dataset, settings))
-    trained = train_models(dataset, Run(settings, progress, checkpoints))
+    warm = _warm_start(settings.init_from, place) if settings.init_from else None
+    trained = train_models(dataset, Run(settings, progress, checkpoints, warm))
     publisher = Publisher(dataset, settings, place.registry, watermark, place.clock)
     publication = publisher.publish(trained)
     checkpoints.clear()
     return TrainingReport(publication, trained.validation, trained.test, trained.seconds)
+
+
+def _warm_start(source: str, place: Workplace) -> WarmStart:
+    """The retriever of a bundle: a version of the registry, or a folder.
+
+    Of a bundle that was fitted on all events its sibling is taken that was not: some of those may be measured on again.
+    """
+    cache = place.work_dir / "bundles"
+    bundle = open_bundle(Path(source) if Path(source).is_dir() else place.registry.fetch(source, cache))
+    sibling = bundle.manifest.evaluation_version
+    if bundle.manifest.holdout.split == "none" and sibling and not Path(source).is_dir():
+        bundle = open_bundle(place.registry.fetch(sibling, cache))
+    return WarmStart(RetrieverModel.load(bundle), bundle.manifest.version)
 
 
 def measure(dataset: Dataset, stage: str, split: SplitName, place: Workplace, version: str = "") -> Measured:

@@ -63,6 +63,7 @@ class TrainingSettings:
         feature_limit: features of items at most.
         validation_users: users that validation asks at most.
         quotas, serving_quotas: candidates by source, in training and as the services give them.
+        init_from: bundle that the retriever begins as, a version of the registry or a folder; "": at random.
         final_fit: after measuring, go on with all events for what is served; the measured models stay beside it.
     """
 
@@ -85,6 +86,7 @@ class TrainingSettings:
     damping: float | None = None
     feature_limit: int = 20_000
     validation_users: int = 2_000
+    init_from: str = ""
     final_fit: bool = True
 
     @property

@@ -21,11 +21,15 @@ from services.trainer.splits import Split
 from services.trainer.transition_choice import Tried, chosen_parameters
 from services.trainer.two_stage import Retrieval, RetrievalOnly
 from services.trainer.unseen_items import hide_ids, unseen_rows
+from services.trainer.warm_start import WarmStart
 from shared.model.encoding import ValueScale
 from shared.model.item_tower import ItemEncoding, ItemTable
 from shared.model.knowledge import KnowledgeSource, Statistics
 from shared.model.retriever import RetrieverModel, RetrieverNetwork, new_network
 from shared.model.transitions import TransitionCounts, TransitionTable
+
+WARM_START = "warm start"
+"""The stage of progress that says how much was taken over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +40,13 @@ class Run:
         settings: of the training.
         progress: is told.
         checkpoints: of this run; None keeps none.
+        warm_start: the retriever to begin as; None: at random.
     """
 
     settings: TrainingSettings
     progress: Progress
     checkpoints: Checkpoints | None = None
+    warm_start: WarmStart | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +103,11 @@ class RetrievalStage:
 
     def fit_new(self, events: Interactions, stage: str) -> Retrieval:
         """A new retriever, until validation says stop."""
-        return self._fit(self._new_network(), events, self._how(stage, 0, self._run.settings.epochs.sliced))
+        network, data = self._new_network(), self._data
+        if self._run.warm_start:
+            taken = self._run.warm_start.put_into(network, data.encoding, data.table, data.dataset.items)
+            self._run.progress(WARM_START, 1.0, f"{taken.ids:,} ids, {taken.features:,} features, {taken.encoders}")
+        return self._fit(network, events, self._how(stage, 0, self._run.settings.epochs.sliced))
 
     def fit_on(self, before: Retrieval, events: Interactions, stage: str) -> Retrieval:
         """The same retriever, gone on with more events, until validation says stop."""
