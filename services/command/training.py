@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from services.command.preparing import Prepared
     from services.trainer.app import Measured, TrainingReport, Workplace
     from services.trainer.datasets import Dataset
+    from services.trainer.datasets_opening import OpenedDataset
     from services.trainer.settings import TrainerSettings
 
 Data = Annotated[
@@ -65,11 +66,11 @@ def train(
     with readable_errors(), Bars() as bars:
         chosen = {"split": split, "preset": preset, "seed": seed, "threads": threads}
         settings = load(TrainerSettings, **chosen, **({"registry_url": registry} if registry else {}))
-        dataset, watermark = _dataset(data, interactions, items, address)
+        opened, watermark = _opened(data, interactions, items, address)
         cleaning = CleaningOptions(
             drop_duplicates=not keep_duplicates, min_user_events=min_user_events, min_item_events=min_item_events
         )
-        ready = prepared(dataset, cleaning, bars)
+        ready = prepared(opened, cleaning, bars)
         report = _trained(ready.dataset, settings, init_from, bars, watermark)
     _show_report(report, ready, json)
     if not report.publication.published:
@@ -106,7 +107,7 @@ def evaluate(
 
     with readable_errors():
         settings = load(TrainerSettings, split=split, **({"registry_url": registry} if registry else {}))
-        dataset, _ = _dataset(data, interactions, items, address)
+        dataset = _opened(data, interactions, items, address)[0].dataset
         if stage == [STAGE]:
             aside = open_source(str(held_out), None).dataset if held_out else None
             return evaluate_ratings(dataset, aside, output, json)
@@ -115,17 +116,18 @@ def evaluate(
     return show_measured(dataset, measured, json)
 
 
-def _dataset(data: str, interactions: Path | None, items: Path | None, address: str) -> tuple[Dataset, str]:
+def _opened(data: str, interactions: Path | None, items: Path | None, address: str) -> tuple[OpenedDataset, str]:
     """The data to learn from, and the log position that it includes ("" for files)."""
     if data and interactions:
         raise fail("--data and --interactions are both given; use one of them", 2)
     if source := data or (str(interactions) if interactions else ""):
-        return open_source(source, items).dataset, ""
+        return open_source(source, items), ""
     return asyncio.run(_from_log(address))
 
 
-async def _from_log(address: str) -> tuple[Dataset, str]:
+async def _from_log(address: str) -> tuple[OpenedDataset, str]:
     from services.command.log_access import open_log
+    from services.trainer.datasets_opening import OpenedDataset
     from services.trainer.log_reading import read_log
     from shared.domain.watermark import Watermark
 
@@ -133,7 +135,7 @@ async def _from_log(address: str) -> tuple[Dataset, str]:
         read = await read_log(access.feedback.tail(Watermark(), follow=False, batch_size=5000))
     if not len(read.dataset.interactions):
         raise fail(f"the event log at {access.place} holds no events yet; run `winnow import` or name --data", 2)
-    return read.dataset, str(read.watermark)
+    return OpenedDataset(read.dataset, ()), str(read.watermark)
 
 
 def _workplace(settings: TrainerSettings) -> Workplace:

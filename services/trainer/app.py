@@ -13,6 +13,7 @@ from services.trainer.checkpoints import Checkpoints
 from services.trainer.datasets import Dataset, DatasetError
 from services.trainer.evaluation import Metrics, Recommender, evaluate
 from services.trainer.fingerprints import run_fingerprint
+from services.trainer.memory import check_memory
 from services.trainer.metrics_calibration import Reliability
 from services.trainer.presets import SplitName, TrainingSettings
 from services.trainer.progress import Progress
@@ -39,11 +40,13 @@ class Workplace:
         registry: bundles go to and come from.
         work_dir: keeps checkpoints until a training has ended, and local copies of bundles.
         clock: Unix milliseconds.
+        memory_bytes: that a training may take; None: what the system says is free.
     """
 
     registry: Registry
     work_dir: Path
     clock: Clock
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +99,12 @@ def train(
         watermark: position of the event log that the data includes; "" for files.
 
     Raises:
-        DatasetError: there is too little to learn from.
+        DatasetError: there is too little to learn from, or more than fits into memory.
         TrainingDivergedError: the loss is no number any more; the last good checkpoint is kept.
         RegistryError: the registry cannot be written, or lacks the bundle to begin with.
         BundleError: the bundle to begin with is damaged.
     """
+    check_memory(dataset, settings, place.memory_bytes)
     checkpoints = Checkpoints(place.work_dir / "checkpoints", run_fingerprint(dataset, settings))
     warm = _warm_start(settings.init_from, place) if settings.init_from else None
     trained = train_models(dataset, Run(settings, progress, checkpoints, warm))
