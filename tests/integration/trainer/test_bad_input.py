@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from services.command.app import app
-from services.trainer.app import Workplace, train
-from services.trainer.datasets import DatasetError
-from services.trainer.fitting import TrainingDivergedError
-from services.trainer.presets import Epochs, TrainingSettings
-from services.trainer.progress import silent
-from shared.kernel.clock import system_clock
-from shared.model.registry import Registry
-from tests.unit.trainer.data_worlds import walks
 
 HEADER = "user_id,item_id,event_type,value,timestamp\n"
 USERS, ITEMS, EVENTS = 12, 12, 5
-SETTINGS = replace(TrainingSettings(), preset="tiny", epochs=Epochs(1, 1, 1, 0, 2))
 
 
 @dataclass(frozen=True)
@@ -106,45 +97,3 @@ def test_where_all_times_are_equal_the_order_of_rows_decides_and_repeated_rows_c
     assert outcome.told["published"]
     (change,) = outcome.told["prepared"]["changes"]
     assert (change["step"], change["count"]) == ("dropped repeated events", 7)
-
-
-def test_items_without_text_in_unknown_languages_and_with_corrupt_images_train_and_the_image_is_named(
-    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and then nothing")
-    monkeypatch.setenv("WINNOW_CONTENT_IMAGE_DIR", str(tmp_path))
-    items = [{"item_id": "i0"}, {"item_id": "i1", "title": "ქართული ფილმი"}, {"item_id": "i2", "title": "🙂 \u0000"},
-             {"item_id": "i3", "title": "Heat", "image_uri": "broken.png"}]  # fmt: skip
-
-    outcome = trained(walked(), items)
-
-    assert outcome.told["published"]
-    assert outcome.told["prepared"]["vectors"] == {"text by use-multilingual-3": 3}
-    (refused,) = outcome.told["prepared"]["refused_contents"]
-    assert (refused["item_id"], refused["reference"]) == ("i3", "broken.png")
-    assert "no readable image" in refused["reason"]
-
-
-def test_a_user_with_a_hundred_thousand_events_is_one_user_among_others(trained: Trained) -> None:
-    long = [f"busy,i{(time * 7 + time // 5) % ITEMS},view,,{1000 + time}" for time in range(100_000)]
-
-    outcome = trained([*walked(), *long])
-
-    assert outcome.told["published"]
-
-
-def test_a_size_that_does_not_fit_into_memory_is_refused_before_it_begins(tmp_path: Path) -> None:
-    place = Workplace(Registry(str(tmp_path / "registry")), tmp_path / "work", system_clock, memory_bytes=1_000_000)
-
-    with pytest.raises(DatasetError, match=r"24 items with preset 'large' .* choose a smaller --preset"):
-        train(walks(), replace(SETTINGS, preset="large"), place, silent)
-
-
-def test_a_training_that_diverges_says_so_and_what_was_served_stays(tmp_path: Path) -> None:
-    place = Workplace(Registry(str(tmp_path / "registry")), tmp_path / "work", system_clock)
-    served = train(walks(), SETTINGS, place, silent).publication.version
-
-    with pytest.raises(TrainingDivergedError, match="retriever"):
-        train(walks(), replace(SETTINGS, learning_rate=1e30), place, silent)
-
-    assert place.registry.current() == served
