@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,9 @@ from tests.integration.feedback.killable import FeedbackProcess
 
 SOAK = bool(os.environ.get("WINNOW_SOAK"))
 KILLS = {"sqlite": 200 if SOAK else 20, "kafka": 200 if SOAK else 10}
-LONGEST_LIFE_S = 0.4
+LATEST_S = 0.4
+MOST_EVENTS = 40
+"""Of one batch."""
 STREAMER, CALLER = "streamer", "caller"
 
 
@@ -36,7 +38,9 @@ class Writer:
     sent: int = 0
 
     def batch(self, start: int) -> list[Event]:
-        return [numbered(self.user_id, number) for number in range(start, start + self.generator.randint(1, 40))]
+        return [
+            numbered(self.user_id, number) for number in range(start, start + self.generator.randint(1, MOST_EVENTS))
+        ]
 
     async def stream(self, client: GrpcFeedback) -> None:
         """One stream, until it breaks."""
@@ -88,7 +92,13 @@ async def test_what_was_acknowledged_survives_any_number_of_kills(tmp_path: Path
     for life in range(kills):
         before = streamer.acknowledged + caller.acknowledged
         process = FeedbackProcess(tmp_path, **settings)
-        await live(process, generator.random() * LONGEST_LIFE_S, (streamer.stream, caller.call, reader.follow), life)
+        goal = before + generator.randint(0, 3 * MOST_EVENTS)
+
+        def lived_enough(goal: int = goal) -> bool:
+            return streamer.acknowledged + caller.acknowledged >= goal
+
+        moment = Moment(lived_enough, generator.random() * LATEST_S)
+        await live(process, moment, (streamer.stream, caller.call, reader.follow), life)
         acknowledged_lives += streamer.acknowledged + caller.acknowledged > before
 
     async with DURABLE[adapter](tmp_path) as log:
@@ -108,18 +118,32 @@ async def test_what_was_acknowledged_survives_any_number_of_kills(tmp_path: Path
     assert len(reader.seen) > len(found) // 3
 
 
-async def live(process: FeedbackProcess, life_s: float, talks: tuple[object, ...], number: int) -> None:
+@dataclass(frozen=True)
+class Moment:
+    """When a process dies: so many acknowledgements after it began, and a little later, however slow the machine is."""
+
+    come: Callable[[], bool]
+    later_s: float
+
+    async def wait(self, talking: Sequence[asyncio.Task[None]]) -> None:
+        """Until it is there, or nobody talks any more."""
+        while not self.come() and not all(task.done() for task in talking):
+            await asyncio.sleep(0.001)
+        await asyncio.wait(talking, timeout=self.later_s)
+
+
+async def live(process: FeedbackProcess, moment: Moment, talks: tuple[object, ...], number: int) -> None:
     """One life of the process: it starts, is talked to, and dies after a while; every fifth dies while it starts."""
     address = asyncio.create_task(process.address())
     if number % 5 == 4:
-        await asyncio.wait([address], timeout=life_s)
+        await asyncio.wait([address], timeout=moment.later_s)
         await process.kill()
         await asyncio.gather(address, return_exceptions=True)
         return
     async with open_channel(await address) as channel:
         client = GrpcFeedback(channel)
         talking = [asyncio.create_task(_until_broken(talk(client))) for talk in talks]  # type: ignore[operator]
-        await asyncio.wait(talking, timeout=life_s)
+        await moment.wait(talking)
         await process.kill()
         await asyncio.gather(*talking)
 
