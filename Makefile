@@ -6,7 +6,8 @@ PYTEST := $(BIN)/python -m pytest
 export WINNOW_TEST_CRDS ?= $(wildcard $(CURDIR)/../shared/schemas)
 
 .DEFAULT_GOAL := help
-.PHONY: audit checkov images sbom try-environments try-images bench-quality bench-smoke env-example help run test check format setup setup-dev protos lock unit contract integration e2e soak clean bench-features bench-feedback
+.PHONY: audit check checkov clean contract e2e env-example format help images integration lock protos run sbom setup setup-dev setup-peers soak test try-environments try-images unit
+.PHONY: bench bench-features bench-feedback bench-gpu bench-index bench-peers bench-quality bench-serve bench-smoke
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -77,8 +78,6 @@ env-example: setup-dev ## write .env.example again
 protos: setup-dev ## generate the stubs again
 	$(BIN)/python protos/generate.py
 
-
-
 bench-smoke: setup-dev ## latency of `Recommend`, stage by stage, on one channel (after make run)
 	$(BIN)/python -m tests.benchmarks.smoke
 
@@ -90,6 +89,25 @@ bench-feedback: setup-dev ## the event log beside what SQLite, Kafka and Redis t
 
 bench-quality: setup-dev ## NDCG@10 against latency, by the number of candidates that are ranked (after make run)
 	$(BIN)/python -m tests.benchmarks.quality_bench
+
+bench-index: setup-dev setup-peers ## Annoy against exact search, hnswlib and faiss, up to 1,000,000 items
+	$(BIN)/python -m tests.benchmarks.index_bench
+
+bench-serve: setup-dev ## the Serve path against Ray Serve's default proxy and plain grpc.aio (after make run)
+	$(BIN)/python -m tests.benchmarks.serve_bench
+
+bench-peers: setup-dev setup-peers ## the same ranker behind BentoML, LitServe and default Ray Serve (after make run)
+	$(BIN)/python -m tests.benchmarks.peers_bench
+
+bench-gpu: setup-dev ## the ranker's network alone, on a GPU where there is one
+	$(BIN)/python -m tests.benchmarks.gpu_bench
+
+BENCHES := $(shell sed -n 's/^\(bench-[a-z]*\):.*/\1/p' $(MAKEFILE_LIST))
+bench: setup-dev ## every benchmark, one after the other (after make run)
+	@for each in $(BENCHES); do printf '\n=== %s\n' $$each; $(MAKE) --no-print-directory $$each || exit; done
+
+setup-peers: setup ## the environment of the programs that benchmarks compare Winnow with
+	@tests/benchmarks/peers/setup.sh $(BIN)/python .venv-peers
 
 # One lock for Python 3.11 to 3.13. torch and what only its CUDA builds need are left out: deploy/setup.sh installs them.
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet \

@@ -36,16 +36,6 @@ from shared.wire.ranking import ranking_request_from_proto, ranking_result_to_pr
 from tests.benchmarks.peers.questions import answer_of, request_of
 
 THREADS = 1
-ENVIRONMENT = {
-    "RAY_worker_niceness": "0",
-    "RAY_memory_monitor_refresh_ms": "0",
-    "RAY_ENABLE_AUTO_CONNECT": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AUTH_MODE": "token",
-    "RAY_AUTH_TOKEN": "benchmark",
-    "OMP_NUM_THREADS": str(THREADS),
-}
-"""As Winnow's own Ray has it, but for the settings of Serve that it is compared by."""
 
 
 @serve.deployment

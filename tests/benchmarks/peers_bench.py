@@ -147,9 +147,10 @@ def _peer_versions() -> dict[str, str]:
 def _peer(*arguments: str) -> str:
     """The last line that a program of the peers prints."""
     environ = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [peers_python(), *arguments], cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True, check=True
-    )
+    command = [peers_python(), *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(arguments)} failed:\n{done.stderr}")
     return done.stdout.splitlines()[-1]
 
 

@@ -15,10 +15,19 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from services.ranking.run_folder import RunFolder
 from shared.model.bundle import Bundle
-from tests.benchmarks.default_serve import ENVIRONMENT
 from tests.benchmarks.rivals import free_port, running
 
 ANSWER_SECONDS = 5
+RAY = {
+    "RAY_worker_niceness": "0",
+    "RAY_memory_monitor_refresh_ms": "0",
+    "RAY_ENABLE_AUTO_CONNECT": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": "benchmark",
+    "OMP_NUM_THREADS": "1",
+}
+"""As Winnow's own Ray has it, but for the settings of Serve that it is compared by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +67,7 @@ def default_serve(bundle: Bundle) -> Iterator[Server]:
     address, http_port = f"127.0.0.1:{free_port()}", free_port()
     command = [sys.executable, "-m", "tests.benchmarks.default_serve", str(bundle.path)]
     command += [address.rpartition(":")[2], str(http_port)]
-    with running(command, ENVIRONMENT, lambda: serves_grpc(address)):
+    with running(command, RAY, lambda: serves_grpc(address)):
         yield Server(address, f"http://127.0.0.1:{http_port}/")
 
 
