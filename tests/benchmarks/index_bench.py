@@ -2,8 +2,9 @@
 
 usage: python -m tests.benchmarks.index_bench [--items 10000 --items 100000 ...]
 
-Catalogues of made-up unit vectors in clusters; all on the same vectors, one after the other, each in its own process.
-All look for the least effort that reaches recall .95 and are then asked one query at a time on one thread.
+Catalogues of made-up unit vectors: 64 topics, in them clusters of a hundred items. All on the same vectors, one after
+the other, each in a process of its own. All look for the least effort that reaches recall .95 and are then asked one
+query at a time on one thread.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ from tests.benchmarks.index_contest import RECALL, TUNING_QUERIES, Catalogue, K,
 from tests.benchmarks.rivals import ROOT, peers_python
 
 SIZES = (10_000, 100_000, 1_000_000)
-WIDTH, CLUSTERS, SPREAD = 64, 256, 0.7
+WIDTH, TOPICS, ITEMS_A_CLUSTER = 64, 64, 100
+CLUSTER_SPREAD, ITEM_SPREAD = 1.0, 0.7
+"""Length of the noise around a topic's and a cluster's unit vector. So 200 results come from several clusters:
+where one cluster held them all, every index would find them at once."""
 CHUNK = 50
 LARGE = 500_000
 """From here on the work is reduced so that all of it ends within eight minutes."""
@@ -48,9 +52,10 @@ def main() -> None:
 
 def made_up(items: int, rng: np.random.Generator) -> Catalogue:
     """A catalogue of this size, with fewer queries for large ones."""
-    centres = _unit(rng.standard_normal((CLUSTERS, WIDTH)))
+    topics = _unit(rng.standard_normal((TOPICS, WIDTH)))
+    clusters = _near(topics, max(1, items // ITEMS_A_CLUSTER), CLUSTER_SPREAD, rng)
     queries = 300 if items >= LARGE else 1_000
-    vectors, asked = (_near(centres, count, rng) for count in (items, TUNING_QUERIES + queries))
+    vectors, asked = (_near(clusters, count, ITEM_SPREAD, rng) for count in (items, TUNING_QUERIES + queries))
     parts = [exact_search(vectors, asked[start : start + CHUNK], K).rows for start in range(0, len(asked), CHUNK)]
     return Catalogue(vectors, asked, np.concatenate(parts))
 
@@ -85,9 +90,9 @@ def _table(items: int, outcomes: list[Outcome]) -> Table:
     return table
 
 
-def _near(centres: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def _near(centres: np.ndarray, count: int, spread: float, rng: np.random.Generator) -> np.ndarray:
     picked = centres[rng.integers(0, len(centres), count)]
-    noise = rng.standard_normal((count, WIDTH)) * (SPREAD / WIDTH**0.5)
+    noise = rng.standard_normal((count, WIDTH)) * (spread / WIDTH**0.5)
     return _unit(picked + noise)
 
 
