@@ -1,0 +1,80 @@
+"""`Recommend` under open load: all services and Ray on this machine, the generator too.
+
+usage: python -m tests.benchmarks.path_bench [--rate 50 --rate 200 --rate 600 --rate 50] [--seconds 20] [--plots FOLDER]
+
+Serves the data folder's bundle and sends each rate in turn with `winnow bench`. Beside its tables: the processor time
+that an answered request costs in each process, which is what to work on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from services.command.bench.report import COLUMNS, loss_rows, rows, stage_rows
+from services.command.output import table
+from services.command.places import data_dir
+from tests.benchmarks.smoke import processor_ms
+from tests.e2e.product import Product, Running
+
+RATES = (50.0, 200.0, 600.0, 50.0)
+WARM_UP_SECONDS = 5
+
+
+def main() -> None:
+    """Serve, send, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rate", type=float, action="append")
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--click-share", type=float, default=0.1)
+    parser.add_argument("--plots", type=Path)
+    arguments = parser.parse_args()
+    records, costs = [], []
+    with Product(data_dir().absolute()).serving() as running:
+        for number, rate in enumerate(arguments.rate or RATES):
+            before = processor_ms(running.product.data_dir)
+            record = send(running, rate, arguments, warm_up=0 if number else WARM_UP_SECONDS)
+            after = processor_ms(running.product.data_dir)
+            records.append(record)
+            costs.append({name: after[name] - before.get(name, 0) for name in after})
+    report(records, costs)
+
+
+def send(running: Running, rate: float, arguments: argparse.Namespace, warm_up: float) -> dict[str, Any]:
+    """One phase, by the command that users have."""
+    command = [
+        sys.executable, "-m", "services", "bench", "--address", running.product.address, "--rate", str(rate),
+        "--seconds", str(arguments.seconds), "--warm-up", str(warm_up), "--click-share", str(arguments.click_share),
+        "--json",
+    ]  # fmt: skip
+    if arguments.plots:
+        command += ["--plots", str(arguments.plots / f"{rate:g}-per-second")]
+    done = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)["phases"][0]
+    return found
+
+
+def report(records: list[dict[str, Any]], costs: list[dict[str, float]]) -> None:
+    """Print the tables."""
+    console = Console(width=200)
+    heads = [f"at {record['rate']:g}/s" for record in records]
+    console.print(table("", COLUMNS, rows(records)))
+    console.print(table("", ["stage, mean ms", *heads], stage_rows(records)))
+    console.print(table("", ["errors and losses", *heads], loss_rows(records)))
+    spent = Table("core ms a request", *heads, box=None)
+    for name in dict.fromkeys(name for cost in costs for name in cost):
+        shares = (cost.get(name, 0) / max(1, record["sent"]) for cost, record in zip(costs, records, strict=True))
+        spent.add_row(name, *(f"{share:.2f}" for share in shares))
+    console.print(spent)
+
+
+if __name__ == "__main__":
+    main()
