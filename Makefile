@@ -6,7 +6,7 @@ PYTEST := $(BIN)/python -m pytest
 export WINNOW_TEST_CRDS ?= $(wildcard $(CURDIR)/../shared/schemas)
 
 .DEFAULT_GOAL := help
-.PHONY: audit check checkov clean contract e2e env-example format help images integration lock protos run sbom setup setup-dev setup-peers soak test try-environments try-images unit
+.PHONY: bench-path bench-open-circuit audit check checkov clean contract e2e env-example format help images integration lock protos run sbom setup setup-dev setup-peers soak test try-environments try-images unit
 .PHONY: bench bench-features bench-feedback bench-gpu bench-index bench-peers bench-quality bench-serve bench-smoke
 
 help: ## this list
@@ -80,6 +80,12 @@ protos: setup-dev ## generate the stubs again
 
 bench-smoke: setup-dev ## latency of `Recommend`, stage by stage, on one channel (after make run)
 	$(BIN)/python -m tests.benchmarks.smoke
+
+bench-path: setup-dev ## `Recommend` under open load at 50, 200, 600 and 50 requests a second (after make run)
+	$(BIN)/python -m tests.benchmarks.path_bench
+
+bench-open-circuit: setup-dev ## `Recommend` while a service behind it is away, against a normal day
+	$(BIN)/python -m tests.benchmarks.open_circuit
 
 bench-features: setup-dev ## replay rate, visibility and reads of the feature service, on SQLite and Redis
 	$(BIN)/python -m tests.benchmarks.feature_bench
