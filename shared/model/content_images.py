@@ -40,15 +40,15 @@ class ImageReader:
         uri = item.image_uri
         if not uri:
             return b""
-        scheme = urlsplit(uri).scheme.lower() if ":" in uri else ""
-        if scheme == "data":
+        if uri[:5].lower() == "data:":
             return _inline(uri)
+        scheme, path = _split(uri)
         if scheme not in {"", "file"}:
             raise ContentError(
                 f"references of kind {scheme!r} are not fetched; put images into WINNOW_CONTENT_IMAGE_DIR and name "
                 "them by their path in it, or send the item's vector"
             )
-        return self._file(unquote(urlsplit(uri).path) if scheme else uri)
+        return self._file(path)
 
     def _file(self, name: str) -> bytes:
         if self._folder is None:
@@ -66,6 +66,15 @@ class ImageReader:
         if len(content) > LARGEST_BYTES:
             raise ContentError(f"it is larger than {LARGEST_BYTES // 1024 // 1024} MB")
         return content
+
+
+def _split(uri: str) -> tuple[str, str]:
+    """A reference's scheme, "" for a plain path, and its path."""
+    try:
+        parts = urlsplit(uri) if ":" in uri else None
+    except ValueError as error:  # such as http://[host, whose bracket is never closed
+        raise ContentError(f"it is no address: {error}") from error
+    return (parts.scheme, unquote(parts.path)) if parts and parts.scheme else ("", uri)
 
 
 def _inline(uri: str) -> bytes:

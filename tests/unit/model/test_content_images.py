@@ -56,7 +56,15 @@ def test_no_path_leads_out_of_the_folder(uri: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("uri", "message"),
-    [("none.png", "cannot be read"), ("a\0b", "cannot be read"), ("shop", "no file"), ("data:image/png,abc", "base64")],
+    [
+        ("none.png", "cannot be read"),
+        ("a\0b", "cannot be read"),
+        ("shop", "no file"),
+        ("data:image/png,abc", "base64"),
+        ("http://[shop", "no address"),
+        ("http://\u2100", "no address"),
+        ("file://[shop/a.png", "no address"),
+    ],
 )
 def test_what_cannot_be_read_is_refused_with_its_reason(uri: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "shop").mkdir()
