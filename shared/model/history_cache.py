@@ -77,10 +77,15 @@ def _name(packed: PackedHistories, user: int) -> bytes:
 def _one(encoded: EncodedHistories, place: int, length: int) -> EncodedHistories:
     """One history of several, cut to its length, in memory of its own."""
     return EncodedHistories(
-        encoded.users[place : place + 1].contiguous(),
-        tuple(keys[place : place + 1, :, :length].contiguous() for keys in encoded.keys),
-        tuple(values[place : place + 1, :, :length].contiguous() for values in encoded.values),
+        _copied(encoded.users[place : place + 1]),
+        tuple(_copied(keys[place : place + 1, :, :length]) for keys in encoded.keys),
+        tuple(_copied(values[place : place + 1, :, :length]) for values in encoded.values),
     )
+
+
+def _copied(part: torch.Tensor) -> torch.Tensor:
+    """Always a copy: a view of the longest history would keep its whole batch, which no limit counts."""
+    return part.clone(memory_format=torch.contiguous_format)
 
 
 def _joined(parts: list[EncodedHistories]) -> EncodedHistories:

@@ -119,6 +119,15 @@ def test_memory_stays_within_its_limit_and_the_longest_unused_goes_first() -> No
     assert encoder.seen == [1, 1, 1, 1]
 
 
+def test_a_remembered_history_holds_no_memory_of_its_batch() -> None:
+    kept = cache(Encoder())
+    kept.encoded(packed(3, 9))
+    encoded = kept.encoded(packed(9))
+
+    for part in (encoded.users, *encoded.keys, *encoded.values):
+        assert part.untyped_storage().nbytes() == part.nbytes
+
+
 def test_nothing_is_kept_longer_than_it_may() -> None:
     encoder = Encoder()
     moment = 0.0
