@@ -1,8 +1,9 @@
 """Erasures to their end, also when the caller is gone: whoever calls again gets the receipt.
 
 To say what an erasure removed, the log is searched for the user's records, which on a large log takes longer than some
-callers wait. A search that was begun goes on; what it found waits for the next call. A service that is restarted
-meanwhile knows no more who was erased: then the answer to a repeated call is empty.
+callers wait. A search that was begun goes on; what it found waits for the next call. A call that comes while an earlier
+one still searches gets the same receipt: its caller may be the same one, who gave up a moment before this side saw it.
+A service that is restarted meanwhile knows no more who was erased: then the answer to a repeated call is empty.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Erasures:
     def __init__(self, log: EventLog, bundles: TrainedBundles | None = None) -> None:
         self._log = log
         self._bundles = bundles or NoBundles()
+        self._running: dict[str, asyncio.Task[UserErasure]] = {}  # the latest of each user, while its caller waits
         self._abandoned: dict[str, asyncio.Task[UserErasure]] = {}
 
     async def erase(self, user_id: str) -> UserErasure:
@@ -43,12 +45,17 @@ class Erasures:
         Raises:
             ServiceError: of the registry, then nothing was erased; or of the log.
         """
-        task = asyncio.create_task(self._after(self._abandoned.pop(user_id, None), user_id))
+        earlier = self._abandoned.pop(user_id, None) or self._running.get(user_id)
+        task = self._running[user_id] = asyncio.create_task(self._after(earlier, user_id))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            self._abandon(user_id, task)
+            if self._running.get(user_id) is task:  # else a later call waits for this one
+                self._abandon(user_id, task)
             raise
+        finally:
+            if self._running.get(user_id) is task:
+                del self._running[user_id]
 
     async def close(self) -> None:
         """Give up what goes on for callers that are gone."""

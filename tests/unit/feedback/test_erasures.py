@@ -63,6 +63,24 @@ async def test_who_calls_again_gets_the_receipt_of_the_call_that_was_given_up() 
     assert (again.stores, again.erased_ms) == ((), 0)
 
 
+async def test_calls_at_the_same_time_get_the_same_receipt_and_who_gives_up_takes_it_from_nobody() -> None:
+    log = SlowLog(clock)
+    erasures = Erasures(log, OneBundle())
+    await log.append([event(1), event(2)])
+    first = asyncio.create_task(erasures.erase("ada"))
+    await asyncio.sleep(0)  # it comes first
+    second, third = (asyncio.create_task(erasures.erase("ada")) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    third.cancel()
+    await asyncio.wait([first, third])
+    log.searched.set()
+
+    receipts = [await second, await erasures.erase("ada"), await erasures.erase("ada")]
+
+    assert [sum(store.records for store in each.stores) for each in receipts] == [2, 2, 0]
+
+
 async def test_who_came_back_meanwhile_is_erased_too_and_both_lives_are_in_the_receipt() -> None:
     log = SlowLog(clock)
     erasures = Erasures(log, OneBundle())
