@@ -77,6 +77,8 @@ class OnlineQuality:
         telemetry.SHOWN_ITEMS.set(self._shown_items.estimate)
 
     def _show(self, slate: ServedSlate, record: LogRecord, *, counted: bool) -> None:
+        if not len(slate.shown_rows):  # nothing can follow from it
+            return
         known = self._slates.get(slate.recommendation_id)
         if known is None:
             weights = dict(zip(slate.actions, slate.action_weights, strict=False))
@@ -84,12 +86,13 @@ class OnlineQuality:
             self._slates[slate.recommendation_id] = known
         elif slate.first_position in known.positions.values():  # the log sent this page again
             return
+        before = len(known.positions)
         for place, item_id in enumerate(slate.shown_item_ids):
             known.positions[item_id] = position = slate.first_position + place
             if counted:
                 telemetry.SHOWN.labels(*known.labels, _position(position)).inc()
                 self._shown_items.add(item_id, record.recorded_ms)
-        self._entries += len(slate.shown_rows)
+        self._entries += len(known.positions) - before
         if counted:
             _expect(slate, known.labels)
         self._trim()

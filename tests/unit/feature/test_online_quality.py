@@ -99,6 +99,15 @@ def test_memory_is_bounded_and_an_event_of_a_forgotten_slate_is_counted_as_that(
     assert value("clicks_total", surface="bounded", arm="", position="0") == 1
 
 
+def test_a_slate_that_tells_of_its_entries_twice_is_remembered_once() -> None:
+    quality, served = OnlineQuality(NOW_MS, 3), ranked("twice")
+
+    quality.observe([record(served), record(replace(served, first_position=3)), record(event_of(served, "a"))])
+
+    assert quality.entries == 3
+    assert value("outcomes_total", surface="twice", arm="", event="click") == 1
+
+
 def test_callers_cannot_make_any_number_of_series() -> None:
     quality = OnlineQuality(NOW_MS, 10_000)
 
