@@ -72,7 +72,7 @@ class SlowTraces(SpanProcessor):
             if len(self._waiting) > WAITING_TRACES:
                 self._waiting.popitem(last=False)
             return
-        inside = self._waiting.pop(context.trace_id, [])
+        inside = self._taken(context)
         if _worth_keeping(span):
             for each in (*inside, span):
                 self._kept.on_end(_sampled(each))
@@ -83,6 +83,20 @@ class SlowTraces(SpanProcessor):
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Nothing waits that has been decided."""
         return True
+
+    def _taken(self, request: SpanContext) -> list[ReadableSpan]:
+        """What waited for a request; a caller may have others of the same trace in flight, and theirs go on waiting."""
+        inside, others, parents = [], [], {request.span_id}
+        for span in reversed(self._waiting.pop(request.trace_id, [])):  # who ends last is nobody's child before it
+            context, parent = span.context, span.parent
+            if context is None or parent is None or parent.span_id not in parents:
+                others.append(span)
+                continue
+            parents.add(context.span_id)
+            inside.append(span)
+        if others:
+            self._waiting[request.trace_id] = others[::-1]
+        return inside[::-1]
 
 
 def _worth_keeping(request: ReadableSpan) -> bool:

@@ -108,27 +108,28 @@ def edge(spans: tuple[ReadableSpan, ...]) -> list[str]:
 
 
 @pytest.fixture
-def slow_from_50_ms() -> Iterator[None]:
-    """Requests of more than 50 ms are slow."""
-    set_slow_ms(50)
+def no_request_is_slow() -> Iterator[None]:
+    """Until a test says otherwise."""
+    set_slow_ms(3_600_000)
     yield
     set_slow_ms(0)
 
 
 async def slowly(request: Request, context: Context) -> Response:
-    """A method that takes its time."""
+    """A method that takes too long: from now on every time is."""
     detail(stages_ms={"think": 60})
-    await asyncio.sleep(0.06)
+    set_slow_ms(1e-6)
     return Response()
 
 
-@pytest.mark.usefixtures("slow_from_50_ms")
-async def test_a_slow_request_is_traced_whatever_the_sampling_and_a_quick_one_is_not() -> None:
+@pytest.mark.usefixtures("no_request_is_slow")
+async def test_a_slow_request_is_traced_whatever_the_sampling_with_its_calls_and_a_quick_one_is_not() -> None:
     exporter = InMemorySpanExporter()
     with configure_tracing("test", "", sample_ratio=0, exporter=exporter):
         async with serving() as inner_address, calling(inner_address) as inner_stub:
 
             async def forward(request: Request, context: Context) -> Response:
+                await inner_stub.GetSlate(request)
                 await inner_stub.GetSlate(request)
                 return await slowly(request, context)
 
@@ -137,7 +138,7 @@ async def test_a_slow_request_is_traced_whatever_the_sampling_and_a_quick_one_is
                 await stub.GetSlate(ASKED)
 
     spans = exporter.get_finished_spans()
-    assert sorted(span.kind.name for span in spans) == ["CLIENT", "SERVER"]
+    assert sorted(span.kind.name for span in spans) == ["CLIENT", "CLIENT", "SERVER"]
     assert all(span.context and span.context.trace_flags.sampled for span in spans)
 
 
@@ -155,10 +156,9 @@ async def test_a_request_that_fails_by_our_own_fault_is_traced_whatever_the_samp
     assert [span.status.status_code.name for span in exporter.get_finished_spans()] == ["ERROR"]
 
 
-@pytest.mark.usefixtures("slow_from_50_ms")
+@pytest.mark.usefixtures("no_request_is_slow")
 async def test_a_slow_request_has_a_second_line_with_its_stages_and_a_stream_has_none() -> None:
     async def tail(request: Tail, context: Context) -> AsyncIterator[Records]:
-        await asyncio.sleep(0.06)
         yield Records()
 
     with captured_logs() as logs:
