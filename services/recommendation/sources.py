@@ -69,7 +69,8 @@ class RetrievalSource:
             seed=query.seed,
         )
         found = await retrieved(self._candidates, request, budget_ms)
-        self._memory.keep_neighbours(viewer.history, found.pool)
+        if not wish.beyond:  # else the best of them are left out
+            self._memory.keep_neighbours(viewer.history, found.pool)
         return found
 
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from services.recommendation.guarded import Guarded
 from services.recommendation.memory import Memory
 from services.recommendation.ranked_slate import RankedSlate
 from services.recommendation.reserve import Reserve
-from services.recommendation.slate import Pool
+from services.recommendation.slate import Pool, Viewer
+from services.recommendation.sources import RetrievalSource
+from services.recommendation.stages import Wish
 from shared.domain.history import History
+from shared.domain.services import CandidateGeneration
 from shared.domain.user_state import ItemState, ItemStatus
-from tests.unit.recommendation.front import NOW_MS, events
+from shared.kernel.breaker import CircuitBreaker
+from tests.fakes_services import FakeCandidateGeneration
+from tests.unit.recommendation.front import NOW_MS, ask, events
 from tests.unit.recommendation.test_recorded_slates import slate_of
 
 
@@ -55,6 +61,18 @@ def test_neighbours_of_the_latest_items_come_first_and_each_once() -> None:
 
     assert pool.item_ids == ("z", "x", "y")
     assert [hits.source for hits in pool.sources] == ["neighbours"]
+
+
+async def test_neighbours_that_are_left_when_others_are_asked_for_do_not_replace_the_best() -> None:
+    memory, viewer = Memory(), Viewer(history("old"))
+    port: CandidateGeneration = FakeCandidateGeneration(sources={"neighbours": ("best", "good", "last")})
+    source = RetrievalSource(Guarded("candidate-generation", port, CircuitBreaker("candidate-generation")), memory)
+    await source.find(Wish(ask(), viewer), 1e3)
+
+    found = await source.find(Wish(ask(), viewer, frozenset({"best", "good"})), 1e3)
+
+    assert found.pool.item_ids == ("last",)
+    assert memory.neighbours(viewer.history).item_ids == ("best", "good", "last")
 
 
 def test_what_other_sources_gave_is_not_remembered_as_neighbours() -> None:
