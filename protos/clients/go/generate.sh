@@ -2,6 +2,7 @@
 # Makes the Go stubs in winnow/v1 from the contract. Needs Go, and Python with what `make setup` installs:
 #   go install google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.10
 #   go install google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.5.1
+# Afterwards `go mod tidy`, once, notes the modules that they and the client need.
 set -eu
 cd "$(dirname "$0")"
 python=${PYTHON:-python3}

@@ -2,7 +2,8 @@
 //
 // usage: go run . USER
 //
-// The stubs are made by protoc-gen-go and protoc-gen-go-grpc; ./generate.sh beside this file does it.
+// The stubs are made by protoc-gen-go and protoc-gen-go-grpc; ./generate.sh beside this file does it, and says what else
+// is needed once.
 // Addresses and certificates come from the environment; without certificates it speaks plain text.
 package main
 
@@ -13,6 +14,7 @@ import (
 	"crypto/x509"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -139,6 +141,9 @@ func run(user string) error {
 	slate, err := recommend(front, user, "")
 	if err != nil {
 		return err
+	}
+	if len(slate.Items) == 0 {
+		return errors.New("the slate is empty: is there a catalogue?")
 	}
 	watermark, err := record(feedback, &winnow.Event{
 		EventId:          rand.Text(), // made once, before the first attempt: a repeat is recognised by it

@@ -52,6 +52,8 @@ def main(user_id: str) -> None:
         log = feedback_service_pb2_grpc.FeedbackServiceStub(to_feedback)
         request = recommendation_service_pb2.RecommendRequest(user_id=user_id, surface="shop")
         slate = front.Recommend(request, timeout=SLATE_S)
+        if not slate.items:
+            sys.exit("the slate is empty: is there a catalogue?")
         click = event_pb2.Event(
             event_id=str(uuid.uuid4()),  # made once, before the first attempt: a repeat is recognised by it
             user_id=user_id,

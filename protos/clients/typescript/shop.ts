@@ -67,6 +67,7 @@ async function main(userId: string): Promise<void> {
   const front = await connect("RecommendationService", FRONT);
   const log = await connect("FeedbackService", FEEDBACK);
   const slate = await call<Slate>(front, "recommend", { user_id: userId, surface: "shop" }, SLATE_MS);
+  if (!slate.items.length) throw new Error("the slate is empty: is there a catalogue?");
   const click = {
     event_id: randomUUID(), // made once, before the first attempt: a repeat is recognised by it
     user_id: userId,
