@@ -108,7 +108,7 @@ bench-peers: setup-dev setup-peers ## the same ranker behind BentoML, LitServe a
 bench-gpu: setup-dev ## the ranker's network alone, on a GPU where there is one
 	$(BIN)/python -m tests.benchmarks.gpu_bench
 
-BENCHES := $(shell sed -n 's/^\(bench-[a-z]*\):.*/\1/p' $(MAKEFILE_LIST))
+BENCHES := $(shell sed -n 's/^\(bench-[a-z-]*\):.*/\1/p' $(MAKEFILE_LIST))
 bench: setup-dev ## every benchmark, one after the other (after make run)
 	@for each in $(BENCHES); do printf '\n=== %s\n' $$each; $(MAKE) --no-print-directory $$each || exit; done
 
