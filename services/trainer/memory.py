@@ -14,7 +14,6 @@ COPIES = 2 * 6
 """Of the weights: retriever and ranker, each with gradients, two moments, the running average and the best one."""
 
 _FLOAT = 4
-_MEMORY_FILE = Path("/proc/meminfo")
 
 
 def check_memory(dataset: Dataset, settings: TrainingSettings, available: int | None = None) -> None:
@@ -46,13 +45,34 @@ def needed_bytes(dataset: Dataset, settings: TrainingSettings) -> int:
     return _FLOAT * (COPIES * weights + 2 * len(dataset.items) * sum(sizes.values()))
 
 
-def available_bytes() -> int | None:
-    """Memory that the system would give; None where it does not tell."""
-    if not _MEMORY_FILE.is_file():
-        return None
-    lines = (line.split() for line in _MEMORY_FILE.read_text().splitlines())
-    kilobytes = next((int(words[1]) for words in lines if words[0] == "MemAvailable:"), None)
+def available_bytes(root: Path = Path("/")) -> int | None:
+    """Memory that the machine would give, or the container where that gives less; None where neither tells.
+
+    Args:
+        root: of the system's files.
+    """
+    told = (_of_machine(root / "proc" / "meminfo"), _of_container(root / "sys" / "fs" / "cgroup"))
+    return min((free for free in told if free is not None), default=None)
+
+
+def _of_machine(path: Path) -> int | None:
+    kilobytes = _numbers(path).get("MemAvailable:")
     return None if kilobytes is None else 1024 * kilobytes
+
+
+def _of_container(folder: Path) -> int | None:
+    """By Linux's control groups, version 2: a process beyond their limit is killed while the machine has plenty."""
+    limit = folder / "memory.max"
+    if not limit.is_file() or (most := limit.read_text().strip()) == "max":
+        return None
+    cached = _numbers(folder / "memory.stat").get("inactive_file", 0)  # would be given up first
+    return max(0, int(most) - int((folder / "memory.current").read_text()) + cached)
+
+
+def _numbers(path: Path) -> dict[str, int]:
+    """The lines `NAME NUMBER …` of a file; none where there is no file."""
+    lines = (line.split() for line in path.read_text().splitlines()) if path.is_file() else ()
+    return {words[0]: int(words[1]) for words in lines}
 
 
 def _gigabytes(count: int) -> str:
