@@ -16,8 +16,8 @@ from rich.table import Table
 from shared.kernel.config import ConfigError
 from shared.kernel.errors import ServiceError
 
-FAILED, USAGE = 1, 2
-"""Exit codes: the work could not be done; the command or the settings are wrong."""
+FAILED, USAGE, NOT_PUBLISHED = 1, 2, 3
+"""Exit codes: the work could not be done; the command, the settings or the data are wrong; a bundle failed a gate."""
 
 console = Console()
 errors = Console(stderr=True)

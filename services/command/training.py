@@ -12,7 +12,7 @@ import typer
 
 from services.command.importing import open_source
 from services.command.options import DEFAULT_ADDRESS, Address, Json, RegistryUrl
-from services.command.output import Bars, fail, readable_errors, show, table
+from services.command.output import NOT_PUBLISHED, Bars, fail, readable_errors, show, table
 from shared.kernel.clock import system_clock
 from shared.kernel.config import load
 
@@ -57,7 +57,7 @@ def train(
 ) -> None:
     """Train retriever and ranker, measure them on events they have not seen, and publish the bundle.
 
-    A bundle that fails a gate is kept aside with its report and exit code 1; what is served stays.
+    A bundle that fails a gate is kept aside with its report and exit code 3; what is served stays.
     """
     from services.command.preparing import prepared
     from services.trainer.preprocessing import CleaningOptions
@@ -74,7 +74,7 @@ def train(
         report = _trained(ready.dataset, settings, init_from, bars, watermark)
     _show_report(report, ready, json)
     if not report.publication.published:
-        raise typer.Exit(1)
+        raise typer.Exit(NOT_PUBLISHED)
 
 
 def evaluate(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from services.command.output import NOT_PUBLISHED, USAGE
 from tests.deploy import network_rules, pod_rules
 from tests.deploy.faults import FAULTS, Plant
-from tests.deploy.manifests import OVERLAYS, overlay
+from tests.deploy.manifests import OVERLAYS, named, overlay
 from tests.deploy.pod_rules import Rule
 
 RULES = (*pod_rules.RULES, *network_rules.RULES)
@@ -29,3 +30,11 @@ def test_a_rule_sees_the_fault_that_it_is_there_for(rule: Rule, plant: Plant) ->
 
 def test_every_rule_has_been_seen_to_fail() -> None:
     assert {rule for rule, _ in FAULTS} == set(RULES)
+
+
+def test_only_a_training_that_would_end_the_same_again_is_not_tried_again() -> None:
+    job = named(overlay("production"), "CronJob", "winnow-trainer")["spec"]["jobTemplate"]["spec"]
+
+    (codes,) = [each["onExitCodes"] for each in job["podFailurePolicy"]["rules"] if each["action"] == "FailJob"]
+
+    assert codes["values"] == [USAGE, NOT_PUBLISHED]
