@@ -76,7 +76,7 @@ def attribute_violations(attribute_names: Iterable[str], prefix: str = "") -> tu
 
 
 def slate_violations(slate: ServedSlate, prefix: str = "") -> tuple[FieldViolation, ...]:
-    """Every rule by which the columns of a slate must fit its candidates: who reads it later relies on them."""
+    """Every rule of a slate: who reads it later relies on its time, and on columns that fit its candidates."""
     return _under(prefix, _slate_rules(slate))
 
 
@@ -116,9 +116,15 @@ def _item_rules(item: Item, attribute_names: Iterable[str]) -> Iterator[Rule]:
 
 
 def _slate_rules(slate: ServedSlate) -> Iterator[Rule]:
-    count = len(slate.candidates)
     if not slate.recommendation_id:
         yield "recommendation_id", "is required"
+    if not EARLIEST_MS <= slate.served_ms <= LATEST_MS:
+        yield "served_time", "lies outside the years 1 to 9999"
+    yield from _column_rules(slate)
+
+
+def _column_rules(slate: ServedSlate) -> Iterator[Rule]:
+    count = len(slate.candidates)
     if len(slate.action_weights) != len(slate.actions):
         yield "action_weights", f"has {len(slate.action_weights)} values for {len(slate.actions)} actions"
     if len(slate.values) != count:

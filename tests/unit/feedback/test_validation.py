@@ -155,6 +155,16 @@ def test_a_slate_whose_columns_fit_together_breaks_nothing(slate: ServedSlate) -
     assert slate_violations(slate) == ()
 
 
+@given(some.slates())
+def test_a_slate_is_of_a_year_that_calendars_know(slate: ServedSlate) -> None:
+    fields = [
+        [each.field for each in slate_violations(replace(slate, served_ms=served_ms))]
+        for served_ms in (EARLIEST_MS - 1, EARLIEST_MS, LATEST_MS, LATEST_MS + 1)
+    ]
+
+    assert fields == [["served_time"], [], [], ["served_time"]]
+
+
 OUTSIDE = np.array([-1], np.int32)
 
 
