@@ -143,7 +143,7 @@ class UserState(_message.Message):
 
     @_builtins.property
     def hidden_item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Items hidden by the user: not recommended again, for ever or for `WINNOW_FEATURE_HIDDEN_EXPIRY_DAYS`."""
+        """The 5,000 items that the user hid last: not recommended again, for ever or for `WINNOW_FEATURE_HIDDEN_EXPIRY_DAYS`."""
 
     @_builtins.property
     def served_item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -95,7 +95,7 @@ class Degradation(_message.Message):
     reason: _builtins.str
     """What happened, kebab-case; may grow: "unavailable", "deadline", "stale", "no-bundle", "circuit-open",
     "non-finite-scores", "not-installed", "not-ready", "overloaded", "shrunk", "invalid-answer", "no-weights",
-    "page-lost", "unknown-attribute".
+    "page-lost", "unknown-attribute", "unknown-source", "failed", "starting", "no-vectors".
     """
     detail: _builtins.str
     """One sentence for a person: what was used instead."""
