@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from shared.domain.items import Item
 from shared.model.content import TEXT, FrozenEncoder
+from shared.model.text_form import normalised_text
 
 Floats = npt.NDArray[np.float32]
 
@@ -100,6 +101,7 @@ class QueryEncoder:
         Raises:
             TimeoutError: it takes longer than that.
         """
+        text = normalised_text(text)  # as the items' texts are
         if (known := self._remembered.get(text)) is not None:
             self._remembered.move_to_end(text)
             return known

@@ -124,6 +124,16 @@ async def test_a_query_that_comes_again_is_not_encoded_again(thread: ThreadPoolE
     assert encoder.asked.count([b"abc"]) == 1
 
 
+async def test_a_query_is_encoded_in_the_form_of_the_items_texts(thread: ThreadPoolExecutor) -> None:
+    encoder = LetterEncoder()
+    room, queries = room_of(meaning("1", "aaa")), await ready(encoder, thread)
+
+    for query in ("cafe\u0301  bar", "caf\u00e9 bar"):
+        await answer(room, queries, query)
+
+    assert encoder.asked[1:] == [["caf\u00e9 bar".encode()]]
+
+
 @pytest.mark.parametrize("reason", ["no-vectors", "starting", "deadline", "failed"])
 async def test_where_the_encoder_cannot_help_words_decide_and_it_is_said(
     reason: str, thread: ThreadPoolExecutor
