@@ -80,6 +80,8 @@ class FeedbackServiceServicer:
     def StreamEvents(self, request_iterator, context):
         """StreamEvents appends a long stream of batches and acknowledges each by watermark, in order, after it is durable.
         A producer that is faster than the disk is slowed by the stream's flow control.
+        Errors: DEADLINE_EXCEEDED/DEADLINE_EXCEEDED, when nothing was sent for `WINNOW_LIMIT_STREAM_IDLE_SECONDS`: what was
+        acknowledged is durable, and the stream is opened again when there is something to send.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

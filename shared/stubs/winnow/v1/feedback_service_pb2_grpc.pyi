@@ -43,6 +43,8 @@ class FeedbackServiceStub:
     StreamEvents: _grpc.StreamStreamMultiCallable[_feedback_service_pb2.StreamEventsRequest, _feedback_service_pb2.StreamEventsResponse]
     """StreamEvents appends a long stream of batches and acknowledges each by watermark, in order, after it is durable.
     A producer that is faster than the disk is slowed by the stream's flow control.
+    Errors: DEADLINE_EXCEEDED/DEADLINE_EXCEEDED, when nothing was sent for `WINNOW_LIMIT_STREAM_IDLE_SECONDS`: what was
+    acknowledged is durable, and the stream is opened again when there is something to send.
     """
     TailEvents: _grpc.UnaryStreamMultiCallable[_feedback_service_pb2.TailEventsRequest, _feedback_service_pb2.TailEventsResponse]
     """TailEvents sends the log's records from a position on, and, when asked to follow, those to come. A position stays
@@ -71,6 +73,8 @@ class FeedbackServiceAsyncStub(FeedbackServiceStub):
     StreamEvents: _aio.StreamStreamMultiCallable[_feedback_service_pb2.StreamEventsRequest, _feedback_service_pb2.StreamEventsResponse]  # type: ignore[assignment]
     """StreamEvents appends a long stream of batches and acknowledges each by watermark, in order, after it is durable.
     A producer that is faster than the disk is slowed by the stream's flow control.
+    Errors: DEADLINE_EXCEEDED/DEADLINE_EXCEEDED, when nothing was sent for `WINNOW_LIMIT_STREAM_IDLE_SECONDS`: what was
+    acknowledged is durable, and the stream is opened again when there is something to send.
     """
     TailEvents: _aio.UnaryStreamMultiCallable[_feedback_service_pb2.TailEventsRequest, _feedback_service_pb2.TailEventsResponse]  # type: ignore[assignment]
     """TailEvents sends the log's records from a position on, and, when asked to follow, those to come. A position stays
@@ -108,6 +112,8 @@ class FeedbackServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_feedback_service_pb2.StreamEventsResponse], _abc.AsyncIterator[_feedback_service_pb2.StreamEventsResponse]]:
         """StreamEvents appends a long stream of batches and acknowledges each by watermark, in order, after it is durable.
         A producer that is faster than the disk is slowed by the stream's flow control.
+        Errors: DEADLINE_EXCEEDED/DEADLINE_EXCEEDED, when nothing was sent for `WINNOW_LIMIT_STREAM_IDLE_SECONDS`: what was
+        acknowledged is durable, and the stream is opened again when there is something to send.
         """
 
     @_abc_1.abstractmethod
