@@ -16,6 +16,8 @@ EDGES = {
     ("recommendation", "candidate_generation", "winnow.v1.CandidateGenerationService/RetrieveCandidates"),
 }
 
+STAGES = {"hydrate", "retrieve", "rank", "select"}
+
 
 def recommend(deployment: Deployment, trace_id: bytes, *, sampled: bool) -> None:
     """Ask for a slate as part of a trace."""
@@ -28,14 +30,20 @@ def recommend(deployment: Deployment, trace_id: bytes, *, sampled: bool) -> None
         )
 
 
+def told(traces: Traces, trace_id: bytes) -> list[set[str]]:
+    """The stages that each of the front's own spans tells of."""
+    return [{event.name for event in span.events} for name, span in list(traces.spans) if name == "recommendation"
+            and span.trace_id == trace_id and span.name == "winnow.v1.RecommendationService/Recommend"]  # fmt: skip
+
+
 def test_a_trace_has_an_edge_from_the_front_to_each_service_that_it_asks(
     deployment: Deployment, traces: Traces
 ) -> None:
     trace_id = secrets.token_bytes(16)
 
-    recommend(deployment, trace_id, sampled=True)
+    def whole() -> bool:
+        """Whether the trace has all edges; another slate is asked for when a busy machine left a stage of one out."""
+        recommend(deployment, trace_id, sampled=True)
+        return traces.edges(trace_id) >= EDGES and any(stages >= STAGES for stages in told(traces, trace_id))
 
-    wait_until(lambda: traces.edges(trace_id) >= EDGES, 60, lambda: str(traces.edges(trace_id)))
-    (front,) = [span for name, span in traces.spans if name == "recommendation" and span.trace_id == trace_id
-                and span.name == "winnow.v1.RecommendationService/Recommend"]  # fmt: skip
-    assert {"hydrate", "retrieve", "rank", "select"} <= {event.name for event in front.events}
+    wait_until(whole, 60, lambda: f"{traces.edges(trace_id)} {told(traces, trace_id)}")
