@@ -14,7 +14,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 from grpc import StatusCode
-from winnow.v1 import event_pb2, feedback_service_pb2, feedback_service_pb2_grpc
+from winnow.v1 import feedback_service_pb2, feedback_service_pb2_grpc
 
 from shared.kernel import server as server_module
 from shared.kernel.admission import RequestLimits
@@ -130,28 +130,28 @@ async def test_requests_that_never_come_hold_nobody_up() -> None:
             each.cancel()
 
 
-async def test_a_stream_of_requests_that_falls_silent_is_let_go_and_its_place_is_free() -> None:
+async def test_a_stream_of_requests_that_is_silent_is_let_go_and_its_place_is_free() -> None:
     async def acknowledge(
         requests: AsyncIterator[feedback_service_pb2.StreamEventsRequest], context: Context
     ) -> AsyncIterator[feedback_service_pb2.StreamEventsResponse]:
         async for each in requests:
             yield feedback_service_pb2.StreamEventsResponse(watermark=each.events[0].event_id)
 
-    batch = feedback_service_pb2.StreamEventsRequest(events=[event_pb2.Event(event_id="e-1")])
-    options = ServerOptions(RequestLimits(max_streams_per_client=1, stream_idle_ms=100), drain_grace_ms=0)
-    async with serving(options, StreamEvents=acknowledge) as address, calling(address) as stub:
-        silent = stub.StreamEvents()
-        await silent.write(batch)
-        told = await silent.read()
-        with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await silent.read()
-        other = stub.StreamEvents()
-        await other.write(batch)
+    async def tail(request: Tail, context: Context) -> AsyncIterator[Records]:
+        yield Records(watermark="w-1")
 
-        assert told.watermark == "e-1"
-        assert from_rpc_error(raised.value).metadata == {"idleMs": "100"}
-        assert raised.value.code() is StatusCode.DEADLINE_EXCEEDED
-        assert (await other.read()).watermark == "e-1"
+    options = ServerOptions(RequestLimits(max_streams_per_client=1, stream_idle_ms=100), drain_grace_ms=0)
+    async with (
+        serving(options, StreamEvents=acknowledge, TailEvents=tail) as address,
+        calling(address) as stub,
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await stub.StreamEvents().read()
+        others = [each.watermark async for each in stub.TailEvents(Tail())]
+
+    assert from_rpc_error(raised.value).metadata == {"idleMs": "100"}
+    assert raised.value.code() is StatusCode.DEADLINE_EXCEEDED
+    assert others == ["w-1"]
 
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
