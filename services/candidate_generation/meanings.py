@@ -96,7 +96,7 @@ class QueryEncoder:
         self.ready = True
 
     async def vector(self, text: str, patience_ms: float) -> Floats:
-        """(D,) the query's unit vector; often asked ones are remembered.
+        """(D,) the query's unit vector; often asked ones are remembered, those that came too late too.
 
         Raises:
             TimeoutError: it takes longer than that.
@@ -106,14 +106,19 @@ class QueryEncoder:
             self._remembered.move_to_end(text)
             return known
         async with asyncio.timeout(patience_ms / 1000):
-            made = await self._encoded(text)
-        self._remembered[text] = made
-        if len(self._remembered) > _REMEMBERED_QUERIES:
-            self._remembered.popitem(last=False)
-        return made
+            return await self._encoded(text)
 
     async def _encoded(self, text: str) -> Floats:
         loop = asyncio.get_running_loop()
-        encoded = await loop.run_in_executor(self._thread, self._encoder.encode, [text.encode()])
-        vector: Floats = encoded.vectors[0]
-        return vector
+
+        def encode() -> Floats:
+            made: Floats = self._encoder.encode([text.encode()]).vectors[0]
+            loop.call_soon_threadsafe(self._remember, text, made)  # also for the next who asks, if this one is gone
+            return made
+
+        return await loop.run_in_executor(self._thread, encode)
+
+    def _remember(self, text: str, vector: Floats) -> None:
+        self._remembered[text] = vector
+        if len(self._remembered) > _REMEMBERED_QUERIES:
+            self._remembered.popitem(last=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,8 +28,10 @@ class SlowEncoder(LetterEncoder):
     """Answers when it is let go."""
 
     let_go: threading.Event = field(default_factory=threading.Event)
+    begun: threading.Event = field(default_factory=threading.Event)
 
     def encode(self, contents: Sequence[bytes]) -> Encoded:
+        self.begun.set()
         self.let_go.wait()
         return super().encode(contents)
 
@@ -122,6 +125,22 @@ async def test_a_query_that_comes_again_is_not_encoded_again(thread: ThreadPoolE
         await answer(room, queries, "abc")
 
     assert encoder.asked.count([b"abc"]) == 1
+
+
+async def test_a_vector_that_came_too_late_is_there_for_the_next_who_asks(thread: ThreadPoolExecutor) -> None:
+    slow = SlowEncoder()
+    queries = QueryEncoder(slow, thread)
+    asking = asyncio.create_task(queries.vector("abc", PATIENT_MS))
+    await asyncio.to_thread(slow.begun.wait)
+    asking.cancel()
+    await asyncio.wait([asking])
+    slow.let_go.set()
+    await asyncio.wrap_future(thread.submit(int))  # behind it
+
+    await queries.vector("abc", PATIENT_MS)
+
+    assert asking.cancelled()
+    assert slow.asked == [[b"abc"]]
 
 
 async def test_a_query_is_encoded_in_the_form_of_the_items_texts(thread: ThreadPoolExecutor) -> None:
