@@ -52,7 +52,7 @@ PATIENT = {
     "WINNOW_RECOMMENDATION_TARGET_MS": "0",
     "WINNOW_CANDIDATE_GENERATION_SOURCE_TIMEOUT_MS": "5000",
 }
-ITEMS = 500
+ITEMS, POPULAR = 500, 100
 CALLS_AGAIN = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [
@@ -164,13 +164,16 @@ class Replicas:
             wait_until(lambda: _taken(stub, request), START_SECONDS)
 
     def _fill(self) -> None:
-        """Put a catalogue into the log, a small one, so that pods are soon ready."""
+        """Put a small catalogue into the log, so that pods are soon ready, and likes, so that a page can be popular."""
         items = [
             item_pb2.Item(item_id=str(n), title=f"Item {n}", categories=[f"c{n % 7}"]) for n in range(1, 1 + ITEMS)
         ]
         with grpc.insecure_channel(self._target("feedback")) as channel:
             stub = catalog_service_pb2_grpc.CatalogServiceStub(channel)
             stub.UpsertItems(catalog_service_pb2.UpsertItemsRequest(items=items), timeout=START_SECONDS)
+            liked = [click(f"like-{n}", f"fan-{n}", str(n)) for n in range(1, 1 + POPULAR)]
+            log = feedback_service_pb2_grpc.FeedbackServiceStub(channel)
+            log.RecordEvents(feedback_service_pb2.RecordEventsRequest(events=liked), timeout=START_SECONDS)
 
     def _target(self, name: str) -> str:
         return self.names.target(f"winnow-{name}", self.ports[name])

@@ -33,7 +33,8 @@ def story(random: np.random.Generator, turn: int) -> list[Fact]:
         made.append(event(user_id, item_id, at_ms=at_ms, event_id=f"event-of-{user_id}-{turn}-{number}"))
         made.append(event(user_id, shared, at_ms=at_ms, event_id=f"event-of-{user_id}-{turn}-{number}-shared"))
         made.append(User(user_id, (f"interest-of-{user_id}",)))
-    made.append(slate(VICTIMS[0], [f"secret-item-of-{VICTIMS[0]}"], recommendation_id=f"slate-{turn}"))
+    if turn % 2:  # as many as are remembered of a user: of earlier ones the items' counts stay, and say nobody's name
+        made.append(slate(VICTIMS[0], [f"secret-item-of-{VICTIMS[0]}"], recommendation_id=f"slate-{turn}"))
     return made
 
 

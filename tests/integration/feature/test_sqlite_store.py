@@ -20,7 +20,7 @@ from tests.unit.feature.world import Room, clock, event
 
 def big_user(number: int) -> UserChange:
     """A user with an event of ten kilobytes."""
-    user = StoredUser(f"u{number}", f"s{number}", {}, frozenset(), {}, ())
+    user = StoredUser(f"u{number}", f"s{number}", {}, {}, {}, ())
     return UserChange(user, [(1, number + 1, "i", 3, 0.0, "e" * 10_000)])
 
 
