@@ -13,6 +13,7 @@ import yaml
 from services.command.environment import SETTINGS
 from shared.kernel.variables import variables
 from tests.deploy.manifests import ROOT
+from tests.environments.environment import EXTRAS
 
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 COMPOSE = ROOT / "deploy" / "compose.yaml"
@@ -56,6 +57,18 @@ def test_an_image_has_a_health_check_and_a_user_without_rights() -> None:
 
     assert re.search(r"^HEALTHCHECK .*\\\n\s+CMD ", text, re.MULTILINE)
     assert re.findall(r"^USER (\S+)", text, re.MULTILINE) == ["10001"]
+
+
+def test_each_image_has_the_extras_that_the_tests_of_environments_install() -> None:
+    chosen = dict(re.findall(r"^ +(\w+)\) extras=([\w,-]*|\"\") ;;", DOCKERFILE.read_text(), re.MULTILINE))
+
+    assert {service: extras.strip('"') for service, extras in chosen.items()} == EXTRAS
+
+
+def test_who_makes_vectors_of_queries_has_the_encoder_of_who_makes_those_of_items() -> None:
+    encoding = {service for service, extras in EXTRAS.items() if "multilingual" in extras.split(",")}
+
+    assert encoding == {"feature", "trainer", "candidate_generation"}
 
 
 def test_compose_sets_only_what_the_services_know() -> None:

@@ -20,7 +20,7 @@ UV: Final = Path(sys.executable).parent / "uv"
 EXTRAS: Final = {
     "feedback": "kafka",
     "feature": "multilingual,redis",
-    "candidate_generation": "candidate-generation",
+    "candidate_generation": "candidate-generation,multilingual",
     "ranking": "ranking",
     "recommendation": "",
     "trainer": "multilingual,trainer",

