@@ -84,7 +84,7 @@ bench-smoke: setup-dev ## latency of `Recommend`, stage by stage, on one channel
 bench-path: setup-dev ## `Recommend` under open load at 50, 200, 600 and 50 requests a second (after make run)
 	$(BIN)/python -m tests.benchmarks.path_bench
 
-bench-open-circuit: setup-dev ## `Recommend` while a service behind it is away, against a normal day
+bench-open-circuit: setup-dev ## `Recommend` while a service behind it is away, against a normal day (after make run)
 	$(BIN)/python -m tests.benchmarks.open_circuit
 
 bench-features: setup-dev ## replay rate, visibility and reads of the feature service, on SQLite and Redis
@@ -126,5 +126,5 @@ lock: setup-dev ## resolve the dependencies again
 	$(LOCK) pyproject.toml --extra all --extra dev --constraint requirements.lock | $(WITHOUT_CUDA) > requirements-dev.lock.new
 	mv requirements-dev.lock.new requirements-dev.lock
 
-clean: ## remove the environment and what tools left (data in .winnow stays)
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+clean: ## remove the environments and what tools left (data in .winnow stays)
+	rm -rf $(VENV) .venv-peers build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
