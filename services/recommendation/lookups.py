@@ -13,12 +13,14 @@ from dataclasses import dataclass, replace
 
 from services.recommendation import selection
 from services.recommendation.dependencies import Dependencies
+from services.recommendation.interleaving import interleaved
 from services.recommendation.labels import labels_of
 from services.recommendation.memory import Memory
 from services.recommendation.pipeline import HYDRATE_SHARE, RETRIEVE_SHARE, Pipeline
 from services.recommendation.queries import Entry, ItemSource, Listing, Query
 from services.recommendation.slate import Pool, Viewer
-from services.recommendation.sources import LONGEST_LIST, interleaved, retrieved
+from services.recommendation.sources import retrieved
+from services.recommendation.sources.popular import LONGEST_LIST
 from services.recommendation.stages import Journey, Lost, Rung, Split
 from shared.domain.history import History
 from shared.domain.retrieval import RetrievalRequest

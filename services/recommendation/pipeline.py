@@ -2,8 +2,8 @@
 
                     ┌────────────────────────────────────────────────────────────────────────┐
     query ──────▶   │ hydrate    whom it is for: history, consumed, hidden      hydration.py  │ ── feature
-                    │ retrieve   candidates, merged, with provenance            sources.py    │ ── candidate_generation
-                    │ filter     what ids alone forbid, then what items forbid  filters.py    │
+                    │ retrieve   candidates, merged, with provenance            sources/      │ ── candidate_generation
+                    │ filter     what ids alone forbid, then what items forbid  filters/      │
                     │ items      one batched read of all candidates             hydration.py  │ ── feature
                     │ rank       as many as the time allows, by the Transformer ranking.py    │ ── ranking
                     │ select     rules, diversity, caps, chance                 selecting.py  │

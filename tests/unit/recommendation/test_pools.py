@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.recommendation.interleaving import interleaved
 from services.recommendation.slate import Pool
-from services.recommendation.sources import interleaved
 
 names = st.lists(st.sampled_from([f"i{n}" for n in range(12)]), max_size=12)
 
