@@ -47,3 +47,6 @@ def test_a_trace_has_an_edge_from_the_front_to_each_service_that_it_asks(
         return traces.edges(trace_id) >= EDGES and any(stages >= STAGES for stages in told(traces, trace_id))
 
     wait_until(whole, 60, lambda: f"{traces.edges(trace_id)} {told(traces, trace_id)}")
+
+    assert traces.edges(trace_id) >= EDGES
+    assert any(stages >= STAGES for stages in told(traces, trace_id))

@@ -129,6 +129,8 @@ def test_a_trace_goes_on_into_the_replica_of_the_ranker(running: Running, traces
     edge = ("winnow", "ranking", "winnow.v1.RankingService/Rank")
     wait_until(lambda: edge in traces.edges(trace_id), 60, lambda: str(traces.edges(trace_id)))
 
+    assert edge in traces.edges(trace_id)
+
 
 def test_every_slate_of_these_tests_replays_to_itself(running: Running) -> None:
     for surface in ("default", "discover", "plain"):

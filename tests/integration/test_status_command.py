@@ -52,6 +52,8 @@ def test_the_screen_shows_services_versions_lag_rates_losses_and_the_last_traini
 
     wait_until(complete, CALL_SECONDS, lambda: screens[-1])
 
+    assert [word for word in WORDS if word not in screens[-1]] == []
+
 
 def test_the_same_is_there_for_programs(product: Whole) -> None:
     pages: list[dict[str, Any]] = []
