@@ -21,6 +21,7 @@ from shared.domain.log_replay import LogReplay
 from shared.domain.provenance import Degradation, Provenance
 from shared.domain.ranking import RankingRequest, RankingResult, ScoreParts
 from shared.domain.retrieval import RetrievalRequest, RetrievalResult, SourceHits
+from shared.domain.services import TOP_ITEMS_LISTED
 from shared.domain.slates import ServedSlate
 from shared.domain.user_state import (
     ItemChanges,
@@ -77,6 +78,7 @@ class FakeFeatures(Outage):
     Attributes:
         users_asked: whose state was asked for.
         wrong_count: one item too few is given.
+        most_listed: items that one list of top items has at most.
         replay: of the log, while it goes on.
     """
 
@@ -84,6 +86,7 @@ class FakeFeatures(Outage):
     states: dict[str, ItemState] = field(default_factory=dict)
     watermark: str = "w1-0.100"
     wrong_count: bool = False
+    most_listed: int = TOP_ITEMS_LISTED
     users_asked: list[str] = field(default_factory=list)
     replay: LogReplay | None = None
 
@@ -122,8 +125,10 @@ class FakeFeatures(Outage):
         states = tuple(self.states.get(each) or ItemState(each, ItemStatus.NOT_FOUND) for each in item_ids)
         return states[:-1] if self.wrong_count else states
 
-    async def top_items(self, order: TopOrder, *, category: str = "", limit: int = 100) -> TopItems:
-        """By popularity or trend."""
+    async def top_items(
+        self, order: TopOrder, *, category: str = "", limit: int = 100, page_token: str = ""
+    ) -> TopItems:
+        """By popularity or trend; a token is the place where the page before it ended."""
         await self.answer()
         kept = [state for state in self.states.values() if state.item is not None]
         if category:
@@ -133,8 +138,13 @@ class FakeFeatures(Outage):
             return state.trend if order is TopOrder.TRENDING else state.popularity
 
         kept.sort(key=lambda state: (-key(state), state.item_id))
+        first = int(page_token or 0)
+        behind = first + min(limit, self.most_listed)
         return TopItems(
-            tuple(state.item_id for state in kept[:limit]), tuple(key(state) for state in kept[:limit]), self.watermark
+            tuple(state.item_id for state in kept[first:behind]),
+            tuple(key(state) for state in kept[first:behind]),
+            self.watermark,
+            str(behind) if behind < len(kept) else "",
         )
 
     async def attributes(self) -> tuple[AttributeUse, ...]:

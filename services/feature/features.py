@@ -7,21 +7,19 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from services.feature.catalogue import Catalogue
-from services.feature.paging import PageTokens
+from services.feature.paging import PageTokens, invalid_token
 from services.feature.projection import Projection
-from services.feature.top_items import top_items
+from services.feature.top_items import TopPlace, TopWish, top_items
 from services.feature.user_entry import UserEntry
 from services.feature.user_view import Categories, Lifetimes, Moment, UserView, freshness_of, view_of
 from services.feature.watching import watch_items
 from shared.domain.attributes import AttributeUse
 from shared.domain.freshness import ANY_AGE, NOTHING_OF_USER, FeatureStatus
 from shared.domain.history import HISTORY_LIMIT, History
-from shared.domain.services import ATTRIBUTES_LISTED
+from shared.domain.services import ATTRIBUTES_LISTED, TOP_ITEMS_LISTED
 from shared.domain.user_state import ItemChanges, ItemState, ProjectionStatus, TopItems, TopOrder, UserState
 from shared.domain.watermark import Watermark
 from shared.kernel.clock import Clock
-
-TOP_LIMIT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +72,20 @@ class ProjectedFeatures:
         oldest_ms = self.clock() - self.content_age_ms
         return tuple(_aged(state) if state.updated_ms < oldest_ms else state for state in states)
 
-    async def top_items(self, order: TopOrder, *, category: str = "", limit: int = 100) -> TopItems:
-        """Available items with decayed counts, best first; at most `TOP_LIMIT`."""
-        size = min(limit, TOP_LIMIT)
-        found = top_items(self.projection.catalogue, order, category=category, limit=size, now_ms=self.clock())
-        return replace(found, watermark=str(self.projection.progress.applied))
+    async def top_items(
+        self, order: TopOrder, *, category: str = "", limit: int = 100, page_token: str = ""
+    ) -> TopItems:
+        """Available items with decayed counts, best first; at most `TOP_ITEMS_LISTED`.
+
+        Raises:
+            ServiceError: PAGE_TOKEN_INVALID.
+        """
+        size, name = min(limit, TOP_ITEMS_LISTED), f"top/{order.name}/{category}"
+        after = _place(self.tokens.open(page_token, name)) if page_token else None
+        found = top_items(self.projection.catalogue, TopWish(order, category, size, self.clock(), after))
+        last = TopPlace(found.scores[-1], found.item_ids[-1]) if size and len(found.item_ids) == size else None
+        token = self.tokens.seal(str(last), name) if last else ""
+        return replace(found, watermark=str(self.projection.progress.applied), next_page_token=token)
 
     async def attributes(self) -> tuple[AttributeUse, ...]:
         """The catalogue's attributes, the most used ones first."""
@@ -123,6 +130,13 @@ class ProjectedFeatures:
         categories = Categories(catalogue.categories_of, catalogue.categories_version)
         entry.view = view = view_of(entry, categories, self.lifetimes, moment)
         return view
+
+
+def _place(text: str) -> TopPlace:
+    try:
+        return TopPlace.parse(text)
+    except ValueError as error:  # sealed for a page of items in a category of this name
+        raise invalid_token() from error
 
 
 def _aged(state: ItemState) -> ItemState:

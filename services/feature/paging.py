@@ -35,10 +35,10 @@ class PageTokens:
         try:
             last_id = urlsafe_b64decode(token.encode("ascii"))[SIGNATURE_BYTES:].decode()
         except ValueError as error:  # not base64 or not UTF-8
-            raise _invalid() from error
+            raise invalid_token() from error
         # Comparing whole tokens refuses also what base64 would read leniently.
         if not hmac.compare_digest(token, self.seal(last_id, category)):
-            raise _invalid()
+            raise invalid_token()
         return last_id
 
     def _sign(self, last_id: str, category: str) -> bytes:
@@ -46,7 +46,8 @@ class PageTokens:
         return hmac.digest(self.key, message, hashlib.sha256)[:SIGNATURE_BYTES]
 
 
-def _invalid() -> ServiceError:
+def invalid_token() -> ServiceError:
+    """The error of a token that is none."""
     return ServiceError(
         ErrorReason.PAGE_TOKEN_INVALID,
         "the page token was not made for this list, or was altered: start again without a token",

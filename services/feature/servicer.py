@@ -84,8 +84,15 @@ class FeatureServicer(pb_grpc.FeatureServiceServicer):
         """The best items of one window."""
         order = TopOrder(request.order) if int(request.order) in ORDERS else TopOrder.POPULAR
         limit = min(request.limit or DEFAULT_PAGE, PAGE_LIMIT)
-        found = await self._features.top_items(order, category=request.category, limit=limit)
-        return pb.ListTopItemsResponse(item_ids=found.item_ids, scores=found.scores, watermark=found.watermark)
+        found = await self._features.top_items(
+            order, category=request.category, limit=limit, page_token=request.page_token
+        )
+        return pb.ListTopItemsResponse(
+            item_ids=found.item_ids,
+            scores=found.scores,
+            watermark=found.watermark,
+            next_page_token=found.next_page_token,
+        )
 
     async def ListAttributes(self, request: pb.ListAttributesRequest, context: Context) -> pb.ListAttributesResponse:
         """What conditions can be about."""

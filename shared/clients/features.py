@@ -61,15 +61,18 @@ class GrpcFeatures:
             states += map(item_state_from_proto, answer.items) if include_vectors else known_states(answer.items)
         return tuple(states)
 
-    async def top_items(self, order: TopOrder, *, category: str = "", limit: int = 100) -> TopItems:
-        """Popular or trending items, best first; at most 1,000."""
+    async def top_items(
+        self, order: TopOrder, *, category: str = "", limit: int = 100, page_token: str = ""
+    ) -> TopItems:
+        """Popular or trending items, best first; at most 1,000 at once."""
         request = pb.ListTopItemsRequest(
             order=int(order),  # type: ignore[arg-type]  # codes are equal by definition
             category=category,
             limit=limit,
+            page_token=page_token,
         )
         answer = await answer_of(self._stub.ListTopItems(request))
-        return TopItems(tuple(answer.item_ids), tuple(answer.scores), answer.watermark)
+        return TopItems(tuple(answer.item_ids), tuple(answer.scores), answer.watermark, answer.next_page_token)
 
     async def attributes(self) -> tuple[AttributeUse, ...]:
         """The catalogue's attributes, the most used ones first."""

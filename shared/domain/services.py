@@ -14,6 +14,7 @@ from shared.domain.user_state import ItemChanges, ItemState, ProjectionStatus, T
 from shared.domain.watermark import Watermark
 
 ATTRIBUTES_LISTED = 1_000
+TOP_ITEMS_LISTED = 1_000
 
 
 class Feedback(Protocol):
@@ -40,8 +41,10 @@ class Features(Protocol):
     async def items(self, item_ids: Sequence[str], *, include_vectors: bool = False) -> tuple[ItemState, ...]:
         """Items in request order; unknown ones with status NOT_FOUND."""
 
-    async def top_items(self, order: TopOrder, *, category: str = "", limit: int = 100) -> TopItems:
-        """Popular or trending items, best first."""
+    async def top_items(
+        self, order: TopOrder, *, category: str = "", limit: int = 100, page_token: str = ""
+    ) -> TopItems:
+        """Popular or trending items, best first, `TOP_ITEMS_LISTED` at most; by a token those behind another answer."""
 
     async def attributes(self) -> tuple[AttributeUse, ...]:
         """The catalogue's attributes and their types: the most used ones first, `ATTRIBUTES_LISTED` at most."""

@@ -111,11 +111,16 @@ class TopOrder(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class TopItems:
-    """Items with decayed counts, best first, at a log position."""
+    """Items with decayed counts, best first, at a log position.
+
+    Attributes:
+        next_page_token: asks for what stands behind them; "" when nothing does.
+    """
 
     item_ids: tuple[str, ...]
     scores: tuple[float, ...]
     watermark: str = ""
+    next_page_token: str = ""
 
 
 @dataclass(frozen=True, slots=True)

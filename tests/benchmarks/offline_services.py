@@ -78,9 +78,11 @@ class PastFeatures:
             for item_id, row, popular, rising in zip(item_ids, rows.tolist(), popularity, trend, strict=True)
         )
 
-    async def top_items(self, order: TopOrder, *, category: str = "", limit: int = 100) -> TopItems:
+    async def top_items(
+        self, order: TopOrder, *, category: str = "", limit: int = 100, page_token: str = ""
+    ) -> TopItems:
         """Nothing: the services poll the lists by the present, and each request here has a moment of its own."""
-        del order, category, limit
+        del order, category, limit, page_token
         return TopItems((), (), AT)
 
     async def attributes(self) -> tuple[AttributeUse, ...]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from shared.domain.attributes import AttributeKind, AttributeUse
 from shared.domain.event_log import ItemDeletion
 from shared.domain.freshness import FeatureStatus, ItemFreshness
 from shared.domain.items import ContentVector, Item
 from shared.domain.user_state import ItemStatus, TopOrder
+from shared.kernel.errors import ServiceError
 from tests.contract.features_adapters import World
 from tests.unit.feature.world import DAY_MS, MINUTE_MS, NOW_MS, catalogue_of, event, slate
 
@@ -153,6 +155,30 @@ async def test_a_list_is_cut_at_its_limit(world: World) -> None:
     await world.record(*catalogue_of(9), *(event("anna", f"i{n}") for n in range(9)))
 
     assert (await world.features.top_items(TopOrder.TRENDING, limit=2)).item_ids == ("i0", "i1")
+
+
+async def test_a_list_is_read_on_page_by_page_to_its_end_each_item_once(world: World) -> None:
+    gone = Item("i3", categories=("c0",), available_until_ms=NOW_MS)
+    twice = [event("ben", f"i{number}") for number in (2, 5)]
+    await world.record(*catalogue_of(8), gone, *(event("anna", f"i{n}") for n in range(8)), *twice)
+
+    pages = [await world.features.top_items(TopOrder.TRENDING, limit=3)]
+    while token := pages[-1].next_page_token:
+        pages.append(await world.features.top_items(TopOrder.TRENDING, limit=3, page_token=token))
+
+    assert [page.item_ids for page in pages[:2]] == [("i2", "i5", "i0"), ("i1", "i4", "i6")]
+    assert [item_id for page in pages[2:] for item_id in page.item_ids] == ["i7"]
+    assert len({item_id for page in pages for item_id in page.item_ids}) == 7
+
+
+async def test_a_page_of_another_list_is_refused(world: World) -> None:
+    await world.record(*catalogue_of(4), *(event("anna", f"i{n}") for n in range(4)))
+    token = (await world.features.top_items(TopOrder.TRENDING, limit=1)).next_page_token
+
+    for asked in ({"order": TopOrder.POPULAR}, {"order": TopOrder.TRENDING, "category": "c1"}):
+        with pytest.raises(ServiceError) as raised:
+            await world.features.top_items(**asked, page_token=token)  # type: ignore[arg-type]
+        assert raised.value.reason.name == "PAGE_TOKEN_INVALID"
 
 
 async def test_attributes_are_listed_with_the_types_of_the_present_items(world: World) -> None:

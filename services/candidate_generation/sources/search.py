@@ -80,7 +80,8 @@ class SearchSource:
             log.exception("search.encoder.failed")
             return _lost("failed", "the text encoder failed")
         cosines = catalogue.meanings.cosines(vector, catalogue.size)
-        nearest = float(cosines[query.eligible.among(np.flatnonzero(cosines > 0))].max(initial=0))
+        # Also of what the request excludes: whoever asks again, without what came already, gets nothing further off.
+        nearest = float(cosines[: catalogue.size][query.eligible.content.of(np.arange(catalogue.size))].max(initial=0))
         return best_slots(query, np.where(cosines >= _NEAR * nearest, cosines, 0), quota)
 
 

@@ -9,11 +9,10 @@ from services.recommendation.interleaving import interleaved
 from services.recommendation.memory import Memory
 from services.recommendation.slate import Pool
 from services.recommendation.stages import Found, Wish
-from shared.domain.services import Features
+from shared.domain.services import TOP_ITEMS_LISTED, Features
 from shared.domain.user_state import TopOrder
 
 FAVOURITE_CATEGORIES = 3
-LONGEST_LIST = 1_000
 
 
 class PopularSource:
@@ -29,7 +28,7 @@ class PopularSource:
         """The lists, merged: the best of each first."""
         query, viewer = wish.query, wish.viewer
         seen = len(viewer.consumed) + len(viewer.hidden) + len(query.filter.exclude_item_ids) + len(wish.beyond)
-        limit = min(2 * query.page_size + seen, LONGEST_LIST)
+        limit = min(2 * query.page_size + seen, TOP_ITEMS_LISTED)
         favourites = sorted(viewer.affinities, key=lambda name: (-viewer.affinities[name], name))[:FAVOURITE_CATEGORIES]
         categories = sorted(query.filter.include_categories) or favourites
         lists = [("trending", TopOrder.TRENDING, ""), ("popular", TopOrder.POPULAR, "")]

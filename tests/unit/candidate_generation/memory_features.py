@@ -80,8 +80,11 @@ class MemoryFeatures:
             if position == len(self._log):
                 await grown.wait()
 
-    async def top_items(self, order: TopOrder, *, category: str = "", limit: int = 100) -> TopItems:
-        """The list that was set, else an empty one."""
+    async def top_items(
+        self, order: TopOrder, *, category: str = "", limit: int = 100, page_token: str = ""
+    ) -> TopItems:
+        """The list that was set, else an empty one; nothing stands behind it."""
+        del page_token
         self.top_calls.append((order, category))
         if self.fault is not None:
             raise self.fault

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from services.recommendation.budget import Budget
 from services.recommendation.queries import Listing
 from services.recommendation.refreshing import refreshed
 from shared.domain.conditions import ItemFilter
 from shared.domain.history import History
 from shared.domain.provenance import Degradation
 from shared.domain.retrieval import RetrievalRequest
-from shared.domain.user_state import ItemState, ItemStatus
+from shared.domain.user_state import ItemState, ItemStatus, TopItems
 from tests.fakes_services import down
-from tests.unit.recommendation.front import NOW_MS, World, ask, opened, user
+from tests.unit.recommendation.front import NOW_MS, World, ask, opened, replaced, user
 
 DRAMA = ItemFilter(include_categories=frozenset({"drama"}))
 
@@ -116,6 +117,25 @@ async def test_trending_items_pass_the_filter_down_to_the_last_eligible_one() ->
         listing = await app.recommender.trending(ask("", filter=wanted), "")
 
     assert ids_of(listing) == [f"film-{number:03}" for number in range(52, 60)]
+
+
+async def test_when_the_time_is_over_a_short_page_of_trending_items_says_so() -> None:
+    world, now_s = World(), [0.0]
+    world.features.most_listed = 5
+    read = world.features.top_items
+
+    async def slowly(*arguments: object, **options: object) -> TopItems:
+        now_s[0] += 0.1
+        return await read(*arguments, **options)  # type: ignore[arg-type]
+
+    world.features.top_items = slowly  # type: ignore[method-assign]
+    wanted = ItemFilter(exclude_item_ids=frozenset(f"film-{number:03}" for number in range(50)))
+    async with opened(world) as app:
+        query = replaced(ask("", filter=wanted), budget=Budget.of(500, lambda: now_s[0]))
+        listing = await app.recommender.trending(query, "")
+
+    assert listing.entries == ()
+    assert losses_of(listing) == {("retrieve", "deadline")}
 
 
 async def test_without_the_feature_store_what_was_popular_last_is_trending() -> None:

@@ -462,22 +462,28 @@ class ListTopItemsRequest(_message.Message):
     ORDER_FIELD_NUMBER: _builtins.int
     CATEGORY_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     order: Global___TopOrder.ValueType
     """What to order by. Unspecified, or of a future release: popular."""
     category: _builtins.str
     """Only items of this category. Empty: all."""
     limit: _builtins.int
     """0 = 100; above 1,000 is coerced to 1,000; negative is refused."""
+    page_token: _builtins.str
+    """From the previous answer about the same order and category. Empty: the best ones.
+    Error: PAGE_TOKEN_INVALID.
+    """
     def __init__(
         self,
         *,
         order: Global___TopOrder.ValueType = ...,
         category: _builtins.str = ...,
         limit: _builtins.int = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "limit", b"limit", "order", b"order"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "limit", b"limit", "order", b"order", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -492,8 +498,13 @@ class ListTopItemsResponse(_message.Message):
     ITEM_IDS_FIELD_NUMBER: _builtins.int
     SCORES_FIELD_NUMBER: _builtins.int
     WATERMARK_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     watermark: _builtins.str
     """Log position that the list includes."""
+    next_page_token: _builtins.str
+    """For what stands behind these items; an item whose count changes meanwhile may come twice or not at all. Empty:
+    nothing does.
+    """
     @_builtins.property
     def item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The items; no content."""
@@ -508,10 +519,11 @@ class ListTopItemsResponse(_message.Message):
         item_ids: _abc.Iterable[_builtins.str] | None = ...,
         scores: _abc.Iterable[_builtins.float] | None = ...,
         watermark: _builtins.str = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_ids", b"item_ids", "scores", b"scores", "watermark", b"watermark"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_ids", b"item_ids", "next_page_token", b"next_page_token", "scores", b"scores", "watermark", b"watermark"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -108,7 +108,7 @@ class FeatureServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListTopItems(self, request, context):
-        """ListTopItems lists what is popular in one of four windows, over all or in a category, best first. One page.
+        """ListTopItems lists what is popular in one of four windows, over all or in a category, best first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -47,7 +47,7 @@ class FeatureServiceStub:
     WatchItems: _grpc.UnaryStreamMultiCallable[_feature_service_pb2.WatchItemsRequest, _feature_service_pb2.WatchItemsResponse]
     """WatchItems sends the whole catalogue and then its changes as they come: how candidate generation stays fresh."""
     ListTopItems: _grpc.UnaryUnaryMultiCallable[_feature_service_pb2.ListTopItemsRequest, _feature_service_pb2.ListTopItemsResponse]
-    """ListTopItems lists what is popular in one of four windows, over all or in a category, best first. One page."""
+    """ListTopItems lists what is popular in one of four windows, over all or in a category, best first."""
     ListAttributes: _grpc.UnaryUnaryMultiCallable[_feature_service_pb2.ListAttributesRequest, _feature_service_pb2.ListAttributesResponse]
     """ListAttributes lists the attributes of the catalogue's items with their types, the most used ones first: what a
     condition can be about. One page.
@@ -74,7 +74,7 @@ class FeatureServiceAsyncStub(FeatureServiceStub):
     WatchItems: _aio.UnaryStreamMultiCallable[_feature_service_pb2.WatchItemsRequest, _feature_service_pb2.WatchItemsResponse]  # type: ignore[assignment]
     """WatchItems sends the whole catalogue and then its changes as they come: how candidate generation stays fresh."""
     ListTopItems: _aio.UnaryUnaryMultiCallable[_feature_service_pb2.ListTopItemsRequest, _feature_service_pb2.ListTopItemsResponse]  # type: ignore[assignment]
-    """ListTopItems lists what is popular in one of four windows, over all or in a category, best first. One page."""
+    """ListTopItems lists what is popular in one of four windows, over all or in a category, best first."""
     ListAttributes: _aio.UnaryUnaryMultiCallable[_feature_service_pb2.ListAttributesRequest, _feature_service_pb2.ListAttributesResponse]  # type: ignore[assignment]
     """ListAttributes lists the attributes of the catalogue's items with their types, the most used ones first: what a
     condition can be about. One page.
@@ -128,7 +128,7 @@ class FeatureServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _feature_service_pb2.ListTopItemsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_feature_service_pb2.ListTopItemsResponse, _abc.Awaitable[_feature_service_pb2.ListTopItemsResponse]]:
-        """ListTopItems lists what is popular in one of four windows, over all or in a category, best first. One page."""
+        """ListTopItems lists what is popular in one of four windows, over all or in a category, best first."""
 
     @_abc_1.abstractmethod
     def ListAttributes(

@@ -85,7 +85,8 @@ class RecommendationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def TrendingItems(self, request, context):
-        """TrendingItems gives what is popular now, overall or in one category. One page.
+        """TrendingItems gives what is popular now, overall or in one category. One page; with a filter it is short only when
+        nothing else that somebody consumed lately fulfils it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

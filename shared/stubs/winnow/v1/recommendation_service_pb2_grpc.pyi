@@ -43,7 +43,9 @@ class RecommendationServiceStub:
     SimilarItems: _grpc.UnaryUnaryMultiCallable[_recommendation_service_pb2.SimilarItemsRequest, _recommendation_service_pb2.SimilarItemsResponse]
     """SimilarItems gives items like the given ones, best first. One page."""
     TrendingItems: _grpc.UnaryUnaryMultiCallable[_recommendation_service_pb2.TrendingItemsRequest, _recommendation_service_pb2.TrendingItemsResponse]
-    """TrendingItems gives what is popular now, overall or in one category. One page."""
+    """TrendingItems gives what is popular now, overall or in one category. One page; with a filter it is short only when
+    nothing else that somebody consumed lately fulfils it.
+    """
     SearchItems: _grpc.UnaryUnaryMultiCallable[_recommendation_service_pb2.SearchItemsRequest, _recommendation_service_pb2.SearchItemsResponse]
     """SearchItems finds items by text, in personal order when a user is given. One page."""
     Replay: _grpc.UnaryUnaryMultiCallable[_recommendation_service_pb2.ReplayRequest, _recommendation_service_pb2.ReplayResponse]
@@ -66,7 +68,9 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     SimilarItems: _aio.UnaryUnaryMultiCallable[_recommendation_service_pb2.SimilarItemsRequest, _recommendation_service_pb2.SimilarItemsResponse]  # type: ignore[assignment]
     """SimilarItems gives items like the given ones, best first. One page."""
     TrendingItems: _aio.UnaryUnaryMultiCallable[_recommendation_service_pb2.TrendingItemsRequest, _recommendation_service_pb2.TrendingItemsResponse]  # type: ignore[assignment]
-    """TrendingItems gives what is popular now, overall or in one category. One page."""
+    """TrendingItems gives what is popular now, overall or in one category. One page; with a filter it is short only when
+    nothing else that somebody consumed lately fulfils it.
+    """
     SearchItems: _aio.UnaryUnaryMultiCallable[_recommendation_service_pb2.SearchItemsRequest, _recommendation_service_pb2.SearchItemsResponse]  # type: ignore[assignment]
     """SearchItems finds items by text, in personal order when a user is given. One page."""
     Replay: _aio.UnaryUnaryMultiCallable[_recommendation_service_pb2.ReplayRequest, _recommendation_service_pb2.ReplayResponse]  # type: ignore[assignment]
@@ -104,7 +108,9 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _recommendation_service_pb2.TrendingItemsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_recommendation_service_pb2.TrendingItemsResponse, _abc.Awaitable[_recommendation_service_pb2.TrendingItemsResponse]]:
-        """TrendingItems gives what is popular now, overall or in one category. One page."""
+        """TrendingItems gives what is popular now, overall or in one category. One page; with a filter it is short only when
+        nothing else that somebody consumed lately fulfils it.
+        """
 
     @_abc_1.abstractmethod
     def SearchItems(
