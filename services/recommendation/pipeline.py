@@ -24,6 +24,7 @@ A stage that fails is replaced by the next rung of its ladder and listed; no sta
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,9 @@ from shared.domain.slates import ServedSlate
 
 HYDRATE_SHARE, WATERMARK_SHARE, RETRIEVE_SHARE, ITEMS_SHARE = 0.25, 0.5, 0.4, 0.3
 """Part of what is left of the budget that each call may take; waiting for a watermark may take more."""
+
+REFILL = "refill"
+"""The stage around the rounds that make up for what filters removed: their retrieving, reading and filtering."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +107,13 @@ class Pipeline:
         pool, seen = Pool(), frozenset[str]()
         for source in sources_of(query, *self._stages.sources):
             while len(pool) < query.page_size:
-                with journey.stage("retrieve"):
-                    new = await journey.ask(source, Wish(query, viewer, seen), RETRIEVE_SHARE)
-                if not len(new):
-                    break
-                seen |= frozenset(new.item_ids)
-                pool = pool.joined(await self._admitted(query, viewer, new, journey))
+                with journey.stage(REFILL) if seen else nullcontext():
+                    with journey.stage("retrieve"):
+                        new = await journey.ask(source, Wish(query, viewer, seen), RETRIEVE_SHARE)
+                    if not len(new):
+                        break
+                    seen |= frozenset(new.item_ids)
+                    pool = pool.joined(await self._admitted(query, viewer, new, journey))
         if len(pins := pinned_items(query)):
             journey.add(pins)
             pool = pool.joined(await self._admitted(query, viewer, pins, journey))

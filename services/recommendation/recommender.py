@@ -12,7 +12,7 @@ from services.recommendation.identity import RecommendationIds, seed_of
 from services.recommendation.lookups import Lookups
 from services.recommendation.next_page import NextPages
 from services.recommendation.paging import PageTokens, Place
-from services.recommendation.pipeline import Pipeline
+from services.recommendation.pipeline import REFILL, Pipeline
 from services.recommendation.quality import QualityFactor
 from services.recommendation.queries import Answer, Listing, Query, ReplayReport
 from services.recommendation.ranked_slate import RankedSlate
@@ -23,6 +23,10 @@ from services.recommendation.stages import Journey
 from services.recommendation.status import StatusPage, SystemStatus
 from shared.domain.provenance import Provenance
 from shared.kernel.clock import Clock
+
+WHATEVER_IS_RANKED = ("hydrate", REFILL)
+"""Stages that ranking fewer makes no shorter: a state is waited for, and what a rule blocks is made up for. An answer
+that only they made late says nothing of how many to rank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +64,9 @@ class Recommender:
         answer = await self._answer(query, slate, 0, after, journey)
         telemetry.RANKED.observe(len(slate.served.candidates))
         telemetry.UNDERFILLED.inc(shown < query.page_size)
-        if not query.explain:  # an explanation takes longer, and a state is waited for, however many are ranked
-            self.quality.learn((query.budget.ticks() - began_s) * 1e3 - journey.spent_ms("hydrate"))
+        if not query.explain:  # an explanation takes longer, however many are ranked
+            spent_ms = (query.budget.ticks() - began_s) * 1e3
+            self.quality.learn(spent_ms - sum(map(journey.spent_ms, WHATEVER_IS_RANKED)))
         return answer
 
     async def similar(self, query: Query, item_ids: Sequence[str]) -> Listing:

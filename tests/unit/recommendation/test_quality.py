@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from services.recommendation.budget import Budget
 from services.recommendation.quality import LEAST, QualityFactor
 from shared.domain.ranking import RankingResult
+from shared.domain.retrieval import RetrievalRequest, RetrievalResult
 from shared.domain.user_state import UserState
 from tests.unit.recommendation.front import World, ask, losses, opened, replaced
 
@@ -175,6 +178,29 @@ async def test_waiting_for_a_state_says_nothing_of_how_many_to_rank() -> None:
             await app.recommender.recommend(replaced(ask(), budget=Budget.of(1_000, lambda: now_s[0])))
 
     assert [len(request.candidates) for request in world.ranking.requests] == [55] * 40
+
+
+async def test_making_up_for_what_a_rule_blocks_says_nothing_of_how_many_to_rank(tmp_path: Path) -> None:
+    world, now_s = World(), [0.0]
+    retrieve = world.candidates.retrieve
+
+    async def slowly(request: RetrievalRequest, *, budget_ms: float) -> RetrievalResult:
+        now_s[0] += 0.04  # one round is in time, and two are not
+        return await retrieve(request, budget_ms=budget_ms)
+
+    world.candidates.retrieve = slowly  # type: ignore[method-assign]
+    rule = {"name": "not-now", "do": "block", "categories": ["drama", "crime"]}
+    surface = {"weights": {"click": 1}, "quotas": {"popular": 8}, "rules": [rule]}
+    (tmp_path / "default.yaml").write_text(yaml.safe_dump(surface))
+    async with opened(world, target_ms=60, surfaces_dir=tmp_path) as app:
+        for _ in range(40):
+            query = replaced(ask("", page_size=20), budget=Budget.of(10_000, lambda: now_s[0]))
+            answer = await app.recommender.recommend(query)
+
+    timings = {each.stage: each.duration_ms for each in answer.provenance.stage_timings}
+    assert (timings["retrieve"], timings["refill"]) == (pytest.approx(80), pytest.approx(40))
+    assert losses(answer) == set()
+    assert app.recommender.quality.share == 1
 
 
 async def test_the_callers_own_candidates_are_all_ranked_however_late_answers_are() -> None:
