@@ -17,7 +17,7 @@ from services.candidate_generation.bundle_watch import EngineKeeper, load_parts,
 from services.candidate_generation.catalogue import Catalogue
 from services.candidate_generation.catalogue_watch import CatalogueWatch
 from services.candidate_generation.engine import EngineParts, Threads
-from services.candidate_generation.meanings import QueryEncoder
+from services.candidate_generation.meanings import MeaningVectors, QueryEncoder
 from services.candidate_generation.query import Source
 from services.candidate_generation.retrieval import CandidateRetrieval, Quotas, Serving
 from services.candidate_generation.servicer import CandidateGenerationServicer
@@ -76,7 +76,8 @@ async def open_candidate_generation(
         text: encodes queries as the feature service encodes items; None: search compares words.
     """
     readiness = Readiness()
-    catalogue = Catalogue(settings.fresh_pool_items, text.encoder_id if text else "")
+    meanings = MeaningVectors(text.encoder_id, text.size) if text else None
+    catalogue = Catalogue(settings.fresh_pool_items, meanings)
     watch = CatalogueWatch(features, catalogue, clock, readiness)
     lists = TopLists(features, watch.catalogue, clock, _polling(settings))
     serving = Serving()

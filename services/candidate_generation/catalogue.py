@@ -36,7 +36,7 @@ class Catalogue:
 
     Args:
         newest: how many of the newest items are kept at hand.
-        text_encoder_id: whose vectors say what items mean; "": none.
+        meanings: holds what items mean; None: nobody asks.
 
     Attributes:
         size: S, slots so far, those of deleted items included.
@@ -49,7 +49,7 @@ class Catalogue:
         meanings: text vectors by slot.
     """
 
-    def __init__(self, newest: int = 1000, text_encoder_id: str = "") -> None:
+    def __init__(self, newest: int = 1000, meanings: MeaningVectors | None = None) -> None:
         self.size = 0
         self.version = 0
         self.categories, self.labels, self.words = PostingIndex(), PostingIndex(), PostingIndex()
@@ -63,7 +63,7 @@ class Catalogue:
         self._born_ms = Column(np.int64)
         self.attributes = AttributeColumns(self._live_items)
         self.windows = AvailabilityWindows()
-        self.meanings = MeaningVectors(text_encoder_id)
+        self.meanings = meanings or MeaningVectors()
         self._newest = NewestItems(newest)
         self._updated: dict[int, str] = {}
 

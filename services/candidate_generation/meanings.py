@@ -1,6 +1,7 @@
 """What items mean: the text vectors that come with the catalogue, and queries as vectors of the same encoder.
 
-The comparison is exact, one product over all vectors: 100,000 items of 512 numbers take some 20 ms of a core.
+The comparison is exact, one product over all vectors: 100,000 items of 512 numbers take some 20 ms of a core. So where
+there are many it is made in the encoder's thread.
 
 S slots, D numbers a vector.
 """
@@ -14,7 +15,7 @@ from concurrent.futures import Executor
 import numpy as np
 import numpy.typing as npt
 
-from shared.domain.items import Item
+from shared.domain.items import ContentVector, Item
 from shared.model.content import TEXT, FrozenEncoder
 from shared.model.text_form import normalised_text
 
@@ -22,6 +23,8 @@ Floats = npt.NDArray[np.float32]
 
 _FIRST_CAPACITY = 64
 _REMEMBERED_QUERIES = 1_000
+MOST_AT_ONCE = 1 << 20
+"""Numbers that are compared on the event loop: some 0.3 ms."""
 
 
 class MeaningVectors:
@@ -29,11 +32,12 @@ class MeaningVectors:
 
     Args:
         encoder_id: vectors of any other encoder are passed over; "": all are.
+        width: D as the encoder makes them; vectors of another width are passed over too, whatever encoder they name.
     """
 
-    def __init__(self, encoder_id: str = "") -> None:
-        self._encoder_id = encoder_id
-        self._vectors: Floats = np.zeros((0, 0), np.float32)
+    def __init__(self, encoder_id: str = "", width: int = 0) -> None:
+        self._encoder_id, self._width = encoder_id, width
+        self._vectors: Floats = np.zeros((0, width), np.float32)
         self._known = 0
 
     def __len__(self) -> int:
@@ -42,36 +46,42 @@ class MeaningVectors:
 
     def changed(self, slot: int, item: Item) -> None:
         """The slot holds this content now."""
-        values = next(
-            (each.values for each in item.vectors if each.modality == TEXT and each.encoder_id == self._encoder_id),
-            None,
-        )
+        values = next((each.values for each in item.vectors if self._fits(each)), None)
         if values is not None:
-            self._reserve(slot, len(values))
+            self._reserve(slot)
         if slot < len(self._vectors):
             self._put(slot, values)
 
+    @property
+    def numbers(self) -> int:
+        """How many numbers one comparison reads."""
+        return self._vectors.size
+
     def cosines(self, query: Floats, size: int) -> Floats:
-        """(S,) with each slot; 0 where there is no vector."""
-        scores = np.zeros(size, np.float32)
-        held = min(size, len(self._vectors))
-        if held and self._vectors.shape[1] == len(query):
-            scores[:held] = self._vectors[:held] @ query
+        """(S,) with each slot; 0 where there is no vector.
+
+        From any thread: an item that changes meanwhile may be judged by a mixture of what it meant and means.
+        """
+        scores, vectors = np.zeros(size, np.float32), self._vectors
+        held = min(size, len(vectors))
+        scores[:held] = vectors[:held] @ query
         return scores
+
+    def _fits(self, vector: ContentVector) -> bool:
+        known = vector.modality == TEXT and vector.encoder_id == self._encoder_id
+        return known and len(vector.values) == self._width
 
     def _put(self, slot: int, values: Floats | None) -> None:
         had = bool(self._vectors[slot].any())
-        norm = 0.0 if values is None or len(values) != self._vectors.shape[1] else float(np.linalg.norm(values))
+        norm = 0.0 if values is None else float(np.linalg.norm(values))
         self._vectors[slot] = values / norm if values is not None and norm > 0 else 0
         self._known += bool(norm > 0) - had
 
-    def _reserve(self, slot: int, width: int) -> None:
-        if slot < len(self._vectors) and self._vectors.shape[1]:
-            return
-        width = self._vectors.shape[1] or width
-        grown = np.zeros((max(slot + 1, 2 * len(self._vectors), _FIRST_CAPACITY), width), np.float32)
-        grown[: len(self._vectors), : self._vectors.shape[1]] = self._vectors
-        self._vectors = grown
+    def _reserve(self, slot: int) -> None:
+        if slot >= len(self._vectors):
+            grown = np.zeros((max(slot + 1, 2 * len(self._vectors), _FIRST_CAPACITY), self._width), np.float32)
+            grown[: len(self._vectors)] = self._vectors
+            self._vectors = grown
 
 
 class QueryEncoder:
@@ -107,6 +117,12 @@ class QueryEncoder:
             return known
         async with asyncio.timeout(patience_ms / 1000):
             return await self._encoded(text)
+
+    async def compared(self, vector: Floats, meanings: MeaningVectors, size: int) -> Floats:
+        """(S,) the cosines of a query's vector with each slot."""
+        if meanings.numbers <= MOST_AT_ONCE:
+            return meanings.cosines(vector, size)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, meanings.cosines, vector, size)
 
     async def _encoded(self, text: str) -> Floats:
         loop = asyncio.get_running_loop()

@@ -24,6 +24,6 @@ class Admission:
             ServiceError: INVALID_FIELD, when a condition does not fit its attribute.
         """
         journey = Journey(query.budget, funnel_ids=query.funnel_ids)
-        await self.attributes.check(query.filter.conditions, journey)
+        await self.attributes.check(query.filter.conditions, query.min_watermark, journey)
         whom = query.user_id or query.session_id
         return replace(query, configuration=self.surfaces.configuration(query.surface, whom)), journey

@@ -3,10 +3,15 @@
 A condition that no item could ever fulfil, because it compares an attribute with values of another type, is the
 caller's mistake and an error that says so. An attribute that no item has is none: catalogues grow, and the next item
 may bring it. The condition holds for nothing then, which the answer lists.
+
+The list is kept. It is read again before anything is refused, for a name that it lacks when it is more than a moment
+old or the request wants to see a position of the log, and when it is old. A list that is as long as can be read may
+lack any name: of those nothing is said.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 from services.recommendation.guarded import Guarded
@@ -14,10 +19,15 @@ from services.recommendation.stages import Journey, Lost
 from shared.domain.attributes import AttributeKind, AttributeUse, kind_of
 from shared.domain.conditions import ORDER, AttributeCondition
 from shared.domain.services import ATTRIBUTES_LISTED, Features
+from shared.domain.watermark import Watermark
 from shared.kernel.errors import FieldViolation, invalid_fields
 
 READ_SHARE = 0.1
 """Part of the budget for looking again before a request is refused by what was known earlier."""
+
+
+MOMENT_S = 1.0
+OLD_S = 60.0
 
 
 class KnownAttributes:
@@ -27,6 +37,7 @@ class KnownAttributes:
         self._features = features
         self._uses: dict[str, AttributeUse] = {}
         self._complete = False
+        self._read_s = -math.inf
 
     async def read(self, budget_ms: float) -> None:
         """Ask the feature store.
@@ -38,18 +49,23 @@ class KnownAttributes:
         self._uses = {use.name: use for use in uses}
         self._complete = len(uses) < ATTRIBUTES_LISTED
 
-    async def check(self, conditions: tuple[AttributeCondition, ...], journey: Journey) -> None:
+    async def check(
+        self, conditions: tuple[AttributeCondition, ...], min_watermark: Watermark, journey: Journey
+    ) -> None:
         """Refuse what cannot be compared, and list what nothing has. Without the feature store nothing is refused.
 
         Raises:
             ServiceError: INVALID_FIELD with every condition that compares with another type.
         """
-        if not conditions or (self._complete and not any(self._doubts(conditions))):
+        if not conditions:
             return
-        try:
-            await self.read(journey.budget.share_ms(READ_SHARE))
-        except Lost:
-            return
+        now_s = journey.budget.ticks()
+        if self._doubts(conditions, min_watermark, now_s - self._read_s):
+            try:
+                await self.read(journey.budget.share_ms(READ_SHARE))
+            except Lost:
+                return
+            self._read_s = now_s
         if violations := tuple(self._violations(conditions)):
             raise invalid_fields(violations)
         for name in self._unknown(conditions):
@@ -57,9 +73,11 @@ class KnownAttributes:
                 "filter", "unknown-attribute", f"no item has an attribute {name!r}; the condition holds for none"
             )
 
-    def _doubts(self, conditions: tuple[AttributeCondition, ...]) -> Iterator[object]:
-        yield from self._violations(conditions)
-        yield from self._unknown(conditions)
+    def _doubts(self, conditions: tuple[AttributeCondition, ...], min_watermark: Watermark, age_s: float) -> bool:
+        """Whether the list should be read again."""
+        if age_s > OLD_S or any(self._violations(conditions)):
+            return True
+        return bool(self._unknown(conditions)) and (age_s > MOMENT_S or bool(min_watermark.positions))
 
     def _unknown(self, conditions: tuple[AttributeCondition, ...]) -> list[str]:
         return [each.name for each in conditions if each.name not in self._uses] if self._complete else []

@@ -14,6 +14,7 @@ from services.recommendation.budget import Budget
 from services.recommendation.queries import Query
 from services.recommendation.slate import Mask, Pool, Rows, Viewer
 from shared.domain.provenance import Degradation, Provenance, StageCount, StageTiming
+from shared.kernel.tracing import inner_span
 
 T = TypeVar("T")
 
@@ -130,10 +131,11 @@ class Journey:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time what happens inside; rounds add up."""
+        """Time and trace what happens inside; rounds add up."""
         began_s = self.budget.ticks()
         try:
-            yield
+            with inner_span(name):
+                yield
         finally:
             self._timings[name] = self.spent_ms(name) + (self.budget.ticks() - began_s) * 1e3
 

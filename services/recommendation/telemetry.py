@@ -9,6 +9,7 @@ from opentelemetry import trace
 from shared.domain.provenance import Provenance
 from shared.kernel.context import annotate, detail
 from shared.kernel.telemetry import DEGRADED, STAGE_SECONDS, Label, counter, gauge, histogram
+from shared.kernel.tracing import sampled
 
 SLATES_LOST: Final = counter("recommendation_slates_lost", "Served slates that will never be in the log.")
 SLATES_WAITING: Final = gauge("recommendation_slates_waiting", "Served slates that are not durable yet.")
@@ -30,11 +31,16 @@ FILTER_PREFIX: Final = "filter:"
 
 
 def observe(provenance: Provenance, candidates: int) -> None:
-    """Metrics, the request's log line and its span, all from the header of its answer."""
+    """Metrics, the request's log line and its span, all from the header of its answer.
+
+    Of a sampled request each stage is a span already. Others are kept only when they turn out to be slow; their stages
+    are events of the one span, which cost less.
+    """
     span = trace.get_current_span()
+    tells = span.is_recording() and not sampled()
     for timing in provenance.stage_timings:
         STAGE_SECONDS.labels(timing.stage).observe(timing.duration_ms / 1e3)
-        if span.is_recording():
+        if tells:
             span.add_event(timing.stage, {"duration_ms": timing.duration_ms})
     detail(stages_ms={timing.stage: round(timing.duration_ms, 1) for timing in provenance.stage_timings})
     for count in provenance.stage_counts:

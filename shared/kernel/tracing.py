@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final
 
 from grpc import StatusCode
@@ -22,6 +22,8 @@ from shared.kernel.telemetry import SpanAttribute
 
 TRACER: Final = "winnow"
 FAULTS: Final = frozenset({StatusCode.INTERNAL, StatusCode.UNKNOWN, StatusCode.UNAVAILABLE, StatusCode.DATA_LOSS})
+
+_NOTHING: Final = nullcontext()
 
 _tracer: trace.Tracer | None = None
 
@@ -83,6 +85,18 @@ def start_client_span(method: str) -> tuple[Span, dict[str, str]]:
     span = _tracer.start_span(method, kind=SpanKind.CLIENT, attributes={SpanAttribute.SYSTEM: "grpc"})
     propagate.inject(headers, trace.set_span_in_context(span))
     return span, headers
+
+
+def sampled() -> bool:
+    """Whether the request that is being answered is part of a trace that is sent."""
+    return _tracer is not None and trace.get_current_span().get_span_context().trace_flags.sampled
+
+
+def inner_span(name: str) -> AbstractContextManager[object]:
+    """A part of a request as a span of its own, under which calls made inside stand; costs nothing when not sampled."""
+    if _tracer is None or not sampled():
+        return _NOTHING
+    return _tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False)
 
 
 def end_span(span: Span, code: StatusCode) -> None:

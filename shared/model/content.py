@@ -54,6 +54,10 @@ class FrozenEncoder(Protocol):
     def encoder_id(self) -> str:
         """Name and version; vectors of different ids are never compared. At most 128 bytes."""
 
+    @property
+    def size(self) -> int:
+        """D, known without reading the weights."""
+
     def encode(self, contents: Sequence[bytes]) -> Encoded:
         """Encode n contents: UTF-8 text, or the bytes of an image file. Blocking; from any thread."""
 

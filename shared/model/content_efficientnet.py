@@ -112,6 +112,7 @@ class EfficientNetEncoder:
 
     modality = IMAGE
     encoder_id = "efficientnet-lite0-57934424"
+    size = FEATURES
 
     def __init__(self, weights: Path, threads: int = 1) -> None:
         self._weights, self._threads = weights, threads

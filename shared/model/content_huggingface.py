@@ -22,7 +22,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from shared.model.content import TEXT, ContentError, Encoded
@@ -66,6 +66,12 @@ class HuggingFaceEncoder:
                     digest.update(block)
         name = "all-MiniLM-L6-v2" if self.folder.parent.name == MINILM_PACKAGE else self.folder.name
         return f"{name[:80]}-{digest.hexdigest()[:12]}"
+
+    @cached_property
+    def size(self) -> int:
+        """The network's width, as the folder's configuration has it."""
+        config = AutoConfig.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
+        return int(config.hidden_size)
 
     @torch.inference_mode()
     def encode(self, contents: Sequence[bytes]) -> Encoded:

@@ -21,6 +21,7 @@ class MultilingualEncoder:
 
     modality = TEXT
     encoder_id = "use-multilingual-3"
+    size = 512
 
     def encode(self, contents: Sequence[bytes]) -> Encoded:
         """Encode texts."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from winnow.v1 import recommendation_service_pb2, recommendation_service_pb2_grpc
 
 from tests.deploy.processes import SHOP, Deployment
@@ -30,10 +31,18 @@ def recommend(deployment: Deployment, trace_id: bytes, *, sampled: bool) -> None
         )
 
 
-def told(traces: Traces, trace_id: bytes) -> list[set[str]]:
-    """The stages that each of the front's own spans tells of."""
-    return [{event.name for event in span.events} for name, span in list(traces.spans) if name == "recommendation"
-            and span.trace_id == trace_id and span.name == "winnow.v1.RecommendationService/Recommend"]  # fmt: skip
+def stages_of(traces: Traces, trace_id: bytes) -> list[set[str]]:
+    """The spans of stages that stand under each of the front's own spans."""
+    spans = [span for name, span in list(traces.spans) if name == "recommendation" and span.trace_id == trace_id]
+    requests = [span for span in spans if span.name == "winnow.v1.RecommendationService/Recommend"]
+    return [{each.name for each in spans if each.parent_span_id == request.span_id} for request in requests]
+
+
+def callers_of(traces: Traces, trace_id: bytes, method: str) -> set[str]:
+    """The spans under which the front calls a method."""
+    spans = {span.span_id: span for _, span in list(traces.spans) if span.trace_id == trace_id}
+    calls = [span for span in spans.values() if span.name == method and span.kind == Span.SPAN_KIND_CLIENT]
+    return {spans[call.parent_span_id].name for call in calls if call.parent_span_id in spans}
 
 
 def test_a_trace_has_an_edge_from_the_front_to_each_service_that_it_asks(
@@ -44,9 +53,11 @@ def test_a_trace_has_an_edge_from_the_front_to_each_service_that_it_asks(
     def whole() -> bool:
         """Whether the trace has all edges; another slate is asked for when a busy machine left a stage of one out."""
         recommend(deployment, trace_id, sampled=True)
-        return traces.edges(trace_id) >= EDGES and any(stages >= STAGES for stages in told(traces, trace_id))
+        return traces.edges(trace_id) >= EDGES and any(stages >= STAGES for stages in stages_of(traces, trace_id))
 
-    wait_until(whole, 60, lambda: f"{traces.edges(trace_id)} {told(traces, trace_id)}")
+    wait_until(whole, 60, lambda: f"{traces.edges(trace_id)} {stages_of(traces, trace_id)}")
 
     assert traces.edges(trace_id) >= EDGES
-    assert any(stages >= STAGES for stages in told(traces, trace_id))
+    assert any(stages >= STAGES for stages in stages_of(traces, trace_id))
+    assert callers_of(traces, trace_id, "winnow.v1.FeatureService/GetUserState") == {"hydrate"}
+    assert callers_of(traces, trace_id, "winnow.v1.CandidateGenerationService/RetrieveCandidates") == {"retrieve"}

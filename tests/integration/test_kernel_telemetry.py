@@ -17,7 +17,7 @@ from shared.kernel.config import ConfigError
 from shared.kernel.context import detail
 from shared.kernel.slowness import set_slow_ms
 from shared.kernel.telemetry import DEGRADED, Label, counter, gauge, histogram, serve_metrics
-from shared.kernel.tracing import configure_tracing
+from shared.kernel.tracing import configure_tracing, inner_span
 from tests.integration.kernel_servers import UNARY, Context, Request, Response, calling, captured_logs, serving
 
 Tail = feedback_service_pb2.TailEventsRequest
@@ -81,6 +81,32 @@ async def test_a_trace_has_the_edge_from_service_to_service() -> None:
     assert {
         span.attributes["winnow.request_id"] for span in spans if span.attributes and span.kind.name == "SERVER"
     } == {"r-7"}
+
+
+@pytest.mark.usefixtures("no_request_is_slow")
+@pytest.mark.parametrize(("ratio", "names"), [(1.0, ["think", UNARY]), (0.0, [])])
+async def test_a_part_of_a_sampled_request_is_a_span_with_its_calls_under_it_and_of_another_none(
+    ratio: float, names: list[str]
+) -> None:
+    exporter = InMemorySpanExporter()
+    with configure_tracing("test", "", sample_ratio=ratio, exporter=exporter):
+        async with serving() as inner_address, calling(inner_address) as inner_stub:
+
+            async def forward(request: Request, context: Context) -> Response:
+                with inner_span("think"):
+                    return await inner_stub.GetSlate(request)
+
+            async with serving(GetSlate=forward) as address, grpc.aio.insecure_channel(address) as channel:
+                stub: Any = feedback_service_pb2_grpc.FeedbackServiceStub(channel)
+                await stub.GetSlate(ASKED)
+
+    spans = exporter.get_finished_spans()
+    by_id = {span.context.span_id: span for span in spans if span.context}
+    inner = [span for span in spans if span.name == "think"]
+    above = [by_id[span.parent.span_id].name for span in inner if span.parent]
+    below = [span.name for span in spans if span.parent and by_id.get(span.parent.span_id) in inner]
+    assert [span.name for span in inner] + above == names
+    assert below == names[1:]
 
 
 async def test_without_a_collector_nothing_is_sent_along() -> None:

@@ -79,9 +79,10 @@ class SearchSource:
         except Exception:
             log.exception("search.encoder.failed")
             return _lost("failed", "the text encoder failed")
-        cosines = catalogue.meanings.cosines(vector, catalogue.size)
+        size = catalogue.size
+        cosines = await encoder.compared(vector, catalogue.meanings, size)
         # Also of what the request excludes: whoever asks again, without what came already, gets nothing further off.
-        nearest = float(cosines[: catalogue.size][query.eligible.content.of(np.arange(catalogue.size))].max(initial=0))
+        nearest = float(cosines[query.eligible.content.of(np.arange(size))].max(initial=0))
         return best_slots(query, np.where(cosines >= _NEAR * nearest, cosines, 0), quota)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from services.candidate_generation.meanings import MeaningVectors, QueryEncoder
+from services.candidate_generation.meanings import MOST_AT_ONCE, MeaningVectors, QueryEncoder
 from services.candidate_generation.query import SourceAnswer
 from services.candidate_generation.sources.search import SearchSource
 from shared.domain.conditions import ItemFilter
@@ -57,7 +57,7 @@ def meaning(item_id: str, text: str, title: str = "", encoder_id: str = "letters
 
 def room_of(*items: Item) -> Room:
     room = Room()
-    room.catalogue.meanings = MeaningVectors("letters-1")
+    room.catalogue.meanings = MeaningVectors("letters-1", 8)
     room.upsert(*items)
     return room
 
@@ -170,7 +170,7 @@ async def test_where_the_encoder_cannot_help_words_decide_and_it_is_said(
 
 
 def test_vectors_of_another_encoder_or_another_width_are_passed_over() -> None:
-    meanings = MeaningVectors("letters-1")
+    meanings = MeaningVectors("letters-1", 8)
 
     meanings.changed(0, meaning("1", "aaa", encoder_id="other"))
     meanings.changed(70, meaning("2", "aaa"))
@@ -178,3 +178,48 @@ def test_vectors_of_another_encoder_or_another_width_are_passed_over() -> None:
 
     assert len(meanings) == 1
     assert np.flatnonzero(meanings.cosines(LetterEncoder().encode([b"a"]).vectors[0], 80)).tolist() == [70]
+
+
+async def test_what_is_left_out_still_says_what_is_near_enough(thread: ThreadPoolExecutor) -> None:
+    room = room_of(meaning("1", "aaa"), meaning("2", "aab"), meaning("far", "abbb"))
+    queries = await ready(LetterEncoder(), thread)
+    wanted = ItemFilter(exclude_item_ids=frozenset({"1", "2"}))
+
+    assert room.ids(await answer(room, queries, "a", filter=wanted)) == []
+
+
+def test_a_vector_of_another_width_that_comes_first_keeps_nobody_out() -> None:
+    meanings = MeaningVectors("letters-1", 8)
+
+    meanings.changed(0, Item("0", vectors=(ContentVector("text", "letters-1", "h", np.ones(3, np.float32)),)))
+    meanings.changed(1, meaning("1", "aaa"))
+
+    assert len(meanings) == 1
+    assert np.flatnonzero(meanings.cosines(LetterEncoder().encode([b"a"]).vectors[0], 2)).tolist() == [1]
+
+
+@dataclass
+class WatchedMeanings:
+    """Meanings that note in which threads they are compared."""
+
+    held: MeaningVectors
+    threads: set[str] = field(default_factory=set)
+    numbers: int = MOST_AT_ONCE
+
+    def cosines(self, query: np.ndarray, size: int) -> np.ndarray:
+        self.threads.add(threading.current_thread().name)
+        return self.held.cosines(query, size)
+
+
+@pytest.mark.parametrize(("numbers", "beside"), [(MOST_AT_ONCE, False), (MOST_AT_ONCE + 1, True)])
+async def test_many_meanings_are_compared_beside_the_event_loop(
+    thread: ThreadPoolExecutor, numbers: int, beside: bool
+) -> None:
+    room = room_of(meaning("1", "aaa"), meaning("2", "bbb"))
+    watched = WatchedMeanings(room.catalogue.meanings, numbers=numbers)
+    queries, vector = await ready(LetterEncoder(), thread), LetterEncoder().encode([b"a"]).vectors[0]
+
+    cosines = await queries.compared(vector, watched, 2)  # type: ignore[arg-type]  # as far as it is used
+
+    assert cosines.tolist() == [1, 0]
+    assert (watched.threads != {threading.main_thread().name}) is beside

@@ -16,6 +16,7 @@ class LetterEncoder:
 
     modality: str = "text"
     encoder_id: str = "letters-1"
+    size: int = 8
     asked: list[list[bytes]] = field(default_factory=list)
 
     def encode(self, contents: Sequence[bytes]) -> Encoded:

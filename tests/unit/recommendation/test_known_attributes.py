@@ -6,11 +6,15 @@ from dataclasses import replace
 
 import pytest
 
+from services.recommendation.budget import Budget
+from shared.domain.attributes import AttributeKind, AttributeUse
 from shared.domain.conditions import AttributeCondition, Comparison, ItemFilter
 from shared.domain.items import Item
+from shared.domain.services import ATTRIBUTES_LISTED
+from shared.domain.watermark import Watermark
 from shared.kernel.errors import ServiceError
 from tests.fakes_services import FakeFeatures, down
-from tests.unit.recommendation.front import World, ask, film, item_ids, losses, opened
+from tests.unit.recommendation.front import World, ask, film, item_ids, losses, opened, replaced
 
 
 def filtered(*conditions: AttributeCondition) -> ItemFilter:
@@ -162,3 +166,52 @@ async def test_conditions_that_fit_cost_one_look_at_the_catalogue_and_then_none(
         await app.recommender.recommend(ask())
 
     assert first - 1 == (world.features.calls - first) / 2
+
+
+class ManyAttributes(FakeFeatures):
+    """A catalogue with as many attributes as are listed at most, and a count of how often they were read."""
+
+    read = 0
+
+    async def attributes(self) -> tuple[AttributeUse, ...]:
+        self.read += 1
+        number = {AttributeKind.NUMBER: 1}
+        return tuple(AttributeUse(f"number-{place}", number) for place in range(ATTRIBUTES_LISTED))
+
+
+@pytest.mark.parametrize("name", ["number-7", "of-which-nothing-is-known"])
+async def test_a_long_list_of_attributes_is_not_read_for_every_request_and_again_when_it_is_old(name: str) -> None:
+    features, now_s = ManyAttributes(), [100.0]
+    world = World()
+    world.features = features
+    wanted = filtered(condition(name, Comparison.GREATER, 3.0))
+
+    async with opened(world) as app:
+        for age_s in (0.0, 30.0, 59.0, 61.0):
+            now_s[0] = 100.0 + age_s
+            query = replaced(ask("", filter=wanted), budget=Budget.of(1_000, lambda: now_s[0]))
+            answer = await app.recommender.recommend(query)
+            assert ("filter", "unknown-attribute") not in losses(answer)
+
+    assert features.read == 2
+
+
+async def test_an_unknown_name_is_looked_up_once_a_moment_or_when_the_request_names_a_position() -> None:
+    features, now_s = ManyAttributes(), [100.0]
+    world, wanted = World(), filtered(condition("yaer", Comparison.GREATER, 3.0))
+    reads = []
+
+    async def few() -> tuple[AttributeUse, ...]:
+        features.read += 1
+        return (AttributeUse("year", {AttributeKind.NUMBER: 60}),)
+
+    world.features, features.attributes = features, few  # type: ignore[method-assign]
+    async with opened(world) as app:
+        for age_s, position in ((0.0, Watermark()), (0.9, Watermark()), (0.9, Watermark.of(1)), (2.5, Watermark())):
+            now_s[0] = 100.0 + age_s
+            query = ask("", filter=wanted, min_watermark=position)
+            answer = await app.recommender.recommend(replaced(query, budget=Budget.of(1_000, lambda: now_s[0])))
+            assert ("filter", "unknown-attribute") in losses(answer)
+            reads.append(features.read)
+
+    assert reads == [1, 1, 2, 3]
