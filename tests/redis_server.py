@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import redis
 from pydantic import SecretStr
 
 from services.feature.redis_connection import RedisPlace
+from tests.ports import free_port
 
 SLOTS = 16_384
 
@@ -29,7 +29,7 @@ class RedisServer:
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -94,12 +94,6 @@ def redis_server(folder: Path, *options: str) -> Iterator[RedisServer]:
 @contextmanager
 def redis_cluster(folder: Path) -> Iterator[RedisServer]:
     """A running cluster of one node."""
-    with redis_server(folder, "--cluster-enabled", "yes", "--cluster-port", str(_free_port())) as server:
+    with redis_server(folder, "--cluster-enabled", "yes", "--cluster-port", str(free_port())) as server:
         server.make_cluster()
         yield server
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -1,14 +1,12 @@
-"""What a Ray Serve of the ranker is started with: its ports, its environment, and what each replica is given."""
+"""What a Ray Serve of the ranker is started with: its environment, and what each replica is given."""
 
 from __future__ import annotations
 
 import math
 import os
 import secrets
-import socket
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -16,13 +14,11 @@ from typing import Final
 from services.ranking.run_folder import RunFolder
 from services.ranking.scoring import Scorer
 from services.ranking.settings import RankingSettings
-from shared.kernel.config import ConfigError
 from shared.kernel.process import ProcessSettings
 from shared.model.bundle import Bundle
 
 LoadScorer = Callable[[Bundle, int], Scorer]
 
-PORT_ATTEMPTS: Final = 50
 MESSAGE_HEADROOM: Final = 2
 """Messages up to this many times the limit are read, so that the refusal can say why; gRPC itself cuts off the rest."""
 LOG_FILE_BYTES: Final = 8 * 1024 * 1024
@@ -71,39 +67,6 @@ class RayPlan:
         return self.replica.settings.replicas * self.replica.settings.replica_gpus
 
 
-def chosen_ports(settings: RankingSettings) -> tuple[int, ...]:
-    """The ports of the replicas, one each, all free at this moment.
-
-    Raises:
-        ConfigError: one is taken.
-    """
-    if settings.port:
-        ports = range(settings.port, settings.port + settings.replicas)
-        _try_ports(settings.host, ports, "WINNOW_RANKING_ADDRESS")
-        return tuple(ports)
-    for _ in range(PORT_ATTEMPTS):
-        first = _free_port(settings.host)
-        ports = range(first, min(first + settings.replicas, 65536))
-        try:
-            _try_ports(settings.host, ports, "WINNOW_RANKING_ADDRESS")
-        except ConfigError:
-            continue
-        if len(ports) == settings.replicas:
-            return tuple(ports)
-    raise ConfigError(f"{settings.host} has no {settings.replicas} free ports in a row; set WINNOW_RANKING_ADDRESS")
-
-
-def check_metrics_ports(settings: RankingSettings, host: str) -> None:
-    """Replicas would fail one after the other to serve their metrics on a taken port.
-
-    Raises:
-        ConfigError: one is taken.
-    """
-    if settings.metrics_port:
-        ports = range(settings.metrics_port, settings.metrics_port + settings.replicas)
-        _try_ports(host, ports, "WINNOW_RANKING_METRICS_PORT")
-
-
 def environment(plan: RayPlan, folder: RunFolder, inherited: Mapping[str, str]) -> dict[str, str]:
     """The environment of the process that runs Ray, and so of all of Ray's processes.
 
@@ -139,33 +102,3 @@ def environment(plan: RayPlan, folder: RunFolder, inherited: Mapping[str, str]) 
 def _import_roots() -> list[str]:
     """What this process can import, its replicas can import."""
     return [str(Path(root).absolute()) for root in sys.path if Path(root or ".").is_dir()]
-
-
-def _free_port(host: str) -> int:
-    with _bound(host, 0) as taken:
-        return int(taken.getsockname()[1])
-
-
-def _try_ports(host: str, ports: range, variable: str) -> None:
-    with ExitStack() as stack:
-        for port in ports:
-            try:
-                stack.enter_context(_bound(host, port))
-            except OSError as error:
-                raise ConfigError(
-                    f"the ranker cannot listen on {host}:{port}: {error.strerror}; "
-                    f"end the process that does, or set {variable}"
-                ) from error
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host.strip("[]"), port))
-        listener.listen(1)
-    except OSError:
-        listener.close()
-        raise
-    return listener

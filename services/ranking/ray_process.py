@@ -143,7 +143,17 @@ def _deploy(plan: RayPlan) -> None:
 
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     serve.start(proxy_location="Disabled", grpc_options=grpc_options(), logging_config=quiet_logs())
-    serve.run(build(plan.replica), name=APPLICATION, route_prefix=None)
+    try:
+        serve.run(build(plan.replica), name=APPLICATION, route_prefix=None)
+    except RuntimeError as error:
+        raise RuntimeError(f"{error} {_said_by_replicas(serve)}") from error
+
+
+def _said_by_replicas(serve: Any) -> str:
+    """Why replicas did not start: Serve's own error only names the deployment."""
+    application = serve.status().applications.get(APPLICATION)
+    deployments = application.deployments.values() if application else ()
+    return " ".join(deployment.message for deployment in deployments)
 
 
 def _drain(plan: RayPlan) -> None:

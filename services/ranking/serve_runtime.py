@@ -16,7 +16,7 @@ import pickle
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -26,7 +26,8 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from services.ranking.orphans import kill_marked
-from services.ranking.ray_plan import LoadScorer, RayPlan, ReplicaConfig, check_metrics_ports, chosen_ports, environment
+from services.ranking.ports import check_metrics_ports, reserved_ports
+from services.ranking.ray_plan import LoadScorer, RayPlan, ReplicaConfig, environment
 from services.ranking.ray_process import STOP
 from services.ranking.run_folder import RunFolder
 from services.ranking.settings import RankingSettings
@@ -79,17 +80,17 @@ async def open_ray_serve(
     if importlib.util.find_spec("ray") is None:
         raise ConfigError("the ranker needs Ray, which is not installed; install winnow[ranking]")
     await _clear(folder)
-    ports = () if settings.ingress == "serve" else chosen_ports(settings)
     check_metrics_ports(settings, process.metrics_host)
-    addresses = tuple(f"{settings.host}:{port}" for port in ports) or (settings.address,)
-    token = settings.token.get_secret_value() if settings.token else folder.token()
-    pipe = None if settings.ray_address else folder.path / "ranking.log.pipe"
-    replica = ReplicaConfig(settings, process, token, ports, pipe, sys.stderr.isatty(), load)
-    runtime = RayServe(addresses, token)
-    async with Supervised(runtime.readiness) as tasks:
-        tasks.start("ray", lambda: _run(RayPlan(replica, folder.ray_dir), folder))
-        tasks.start("ranker health", lambda: _watch_health(runtime))
-        yield runtime
+    with nullcontext(()) if settings.ingress == "serve" else reserved_ports(settings) as ports:
+        addresses = tuple(f"{settings.host}:{port}" for port in ports) or (settings.address,)
+        token = settings.token.get_secret_value() if settings.token else folder.token()
+        pipe = None if settings.ray_address else folder.path / "ranking.log.pipe"
+        replica = ReplicaConfig(settings, process, token, ports, pipe, sys.stderr.isatty(), load)
+        runtime = RayServe(addresses, token)
+        async with Supervised(runtime.readiness) as tasks:
+            tasks.start("ray", lambda: _run(RayPlan(replica, folder.ray_dir), folder))
+            tasks.start("ranker health", lambda: _watch_health(runtime))
+            yield runtime
 
 
 async def _run(plan: RayPlan, folder: RunFolder) -> None:

@@ -33,9 +33,10 @@ from shared.model.bundle import Bundle
 from shared.model.ranker import RankerModel
 from tests.benchmarks.closed_loop import Speed, speed_of
 from tests.benchmarks.ranking_requests import current_bundle, made_up_requests
-from tests.benchmarks.rivals import ROOT, free_port, peers_python, running
+from tests.benchmarks.rivals import ROOT, peers_python, running
 from tests.benchmarks.servers import Server, default_serve, serves_http, winnow
 from tests.benchmarks.transports import Dialect, open_asking
+from tests.ports import free_port
 
 CONCURRENCY = (1, 8, 32)
 REQUESTS = 256

@@ -15,7 +15,8 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from services.ranking.run_folder import RunFolder
 from shared.model.bundle import Bundle
-from tests.benchmarks.rivals import free_port, running
+from tests.benchmarks.rivals import running
+from tests.ports import free_port
 
 ANSWER_SECONDS = 5
 RAY = {

@@ -18,7 +18,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from winnow.v1 import catalog_service_pb2, catalog_service_pb2_grpc, item_pb2
 
 from tests.certificates import LOOPBACK, Authority, write_files
-from tests.e2e.product import free_port, wait_until
+from tests.e2e.product import wait_until
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 POLICY = ROOT / "deploy" / "kubernetes" / "base" / "policy.yaml"

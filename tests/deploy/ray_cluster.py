@@ -18,7 +18,7 @@ from services.ranking.orphans import kill_marked
 from services.ranking.run_folder import MARK_VARIABLE
 from tests.certificates import LOOPBACK, Authority, write_files
 from tests.deploy.manifests import KUBERNETES, ROOT, Resource, named, of_kind, overlay, settings
-from tests.e2e.product import free_port
+from tests.ports import free_port
 
 BIN = Path(sys.executable).parent
 PRODUCTION: Final = KUBERNETES / "overlays" / "production"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -30,15 +29,10 @@ from winnow.v1 import (
     slate_pb2,
 )
 
+from tests.ports import free_port
+
 MOMENT_S = 1_760_000_000
 START_SECONDS, STOP_SECONDS, CALL_SECONDS = 120, 40, 10
-
-
-def free_port() -> int:
-    """A port that nobody has now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @dataclass(slots=True)

@@ -14,7 +14,8 @@ from typing import Final
 
 from shared.kernel.probe import healthy
 from tests.deploy.manifests import ROOT
-from tests.e2e.product import free_port, wait_until
+from tests.e2e.product import wait_until
+from tests.ports import free_port
 
 UV: Final = Path(sys.executable).parent / "uv"
 EXTRAS: Final = {

@@ -16,7 +16,7 @@ from urllib.parse import urlparse
 import yaml
 
 from tests.deploy.manifests import ROOT, Resource, named, overlay
-from tests.e2e.product import free_port
+from tests.ports import free_port
 
 NETWORK: Final = f"winnow-{os.getpid()}"
 CONFIGURATION: Final = """\

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from services.ranking.run_folder import RunFolder
 from shared.kernel.errors import STATUS_DETAILS_KEY, ServiceError, from_status
 from shared.model.registry import Registry
 from tests.integration.ranking.toy import store_toy
+from tests.ports import free_port
 
 PATIENCE_SECONDS = 180.0
 """How long a slow machine may take for a start; no test asserts a time."""
@@ -39,13 +39,6 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < give_up, f"{what} did not happen within {PATIENCE_SECONDS:.0f} s"
         time.sleep(0.05)
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @dataclass

@@ -1,15 +1,14 @@
-"""The ports and the environment that Ray is started with."""
+"""The environment that Ray is started with."""
 
 from __future__ import annotations
 
 import os
 import pickle
-import socket
 from pathlib import Path
 
 import pytest
 
-from services.ranking.ray_plan import RayPlan, ReplicaConfig, check_metrics_ports, chosen_ports, environment
+from services.ranking.ray_plan import RayPlan, ReplicaConfig, environment
 from services.ranking.run_folder import RunFolder
 from services.ranking.settings import RankingSettings
 from shared.kernel.config import ConfigError, load
@@ -21,44 +20,6 @@ FOLDER = RunFolder(Path("/srv/winnow/run"))
 def plan(**settings: object) -> RayPlan:
     loaded = load(RankingSettings, **settings)
     return RayPlan(ReplicaConfig(loaded, load(ProcessSettings), "secret", ()), FOLDER.ray_dir)
-
-
-def test_replicas_take_the_address_and_the_ports_behind_it() -> None:
-    (first,) = chosen_ports(load(RankingSettings, address="127.0.0.1:0"))
-
-    ports = chosen_ports(load(RankingSettings, address=f"127.0.0.1:{first}", replicas=1))
-
-    assert ports == (first,)
-
-
-def test_free_ports_stand_in_a_row() -> None:
-    ports = chosen_ports(load(RankingSettings, address="127.0.0.1:0", replicas=3))
-
-    assert [port - ports[0] for port in ports] == [0, 1, 2]
-
-
-def test_a_taken_port_is_refused_by_name() -> None:
-    with socket.socket() as foreign:
-        foreign.bind(("127.0.0.1", 0))
-        foreign.listen()
-        port = foreign.getsockname()[1]
-
-        with pytest.raises(ConfigError, match=f"127.0.0.1:{port}"):
-            chosen_ports(load(RankingSettings, address=f"127.0.0.1:{port}"))
-
-
-def test_a_taken_port_for_metrics_is_refused_by_name() -> None:
-    with socket.socket() as foreign:
-        foreign.bind(("127.0.0.1", 0))
-        foreign.listen()
-        settings = load(RankingSettings, metrics_port=foreign.getsockname()[1])
-
-        with pytest.raises(ConfigError, match="WINNOW_RANKING_METRICS_PORT"):
-            check_metrics_ports(settings, "127.0.0.1")
-
-
-def test_without_metrics_no_port_is_looked_at() -> None:
-    check_metrics_ports(load(RankingSettings, metrics_port=0), "an address that is none")
 
 
 def test_an_own_ray_is_marked_closed_and_quiet() -> None:
