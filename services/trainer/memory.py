@@ -5,6 +5,7 @@ Counted is what grows with the catalogue and the preset; the events of a data se
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from services.trainer.datasets import Dataset, DatasetError
@@ -14,6 +15,28 @@ COPIES = 2 * 6
 """Of the weights: retriever and ranker, each with gradients, two moments, the running average and the best one."""
 
 _FLOAT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ControlGroup:
+    """Where a version of Linux's control groups tells a container's memory, and the counter of caches in it."""
+
+    limit: str
+    used: str
+    counters: str
+    cached: str
+
+
+VERSIONS = (
+    ControlGroup("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    ControlGroup(
+        "memory/memory.limit_in_bytes",  # without a limit it is more than any machine has
+        "memory/memory.usage_in_bytes",
+        "memory/memory.stat",
+        "total_inactive_file",
+    ),
+)
+"""Version 2, and version 1, which older nodes still have."""
 
 
 def check_memory(dataset: Dataset, settings: TrainingSettings, available: int | None = None) -> None:
@@ -51,7 +74,8 @@ def available_bytes(root: Path = Path("/")) -> int | None:
     Args:
         root: of the system's files.
     """
-    told = (_of_machine(root / "proc" / "meminfo"), _of_container(root / "sys" / "fs" / "cgroup"))
+    groups = root / "sys" / "fs" / "cgroup"
+    told = (_of_machine(root / "proc" / "meminfo"), *(_of_container(groups, each) for each in VERSIONS))
     return min((free for free in told if free is not None), default=None)
 
 
@@ -60,13 +84,13 @@ def _of_machine(path: Path) -> int | None:
     return None if kilobytes is None else 1024 * kilobytes
 
 
-def _of_container(folder: Path) -> int | None:
-    """By Linux's control groups, version 2: a process beyond their limit is killed while the machine has plenty."""
-    limit = folder / "memory.max"
+def _of_container(folder: Path, files: ControlGroup) -> int | None:
+    """By Linux's control groups: a process beyond their limit is killed while the machine has plenty."""
+    limit = folder / files.limit
     if not limit.is_file() or (most := limit.read_text().strip()) == "max":
         return None
-    cached = _numbers(folder / "memory.stat").get("inactive_file", 0)  # would be given up first
-    return max(0, int(most) - int((folder / "memory.current").read_text()) + cached)
+    cached = _numbers(folder / files.counters).get(files.cached, 0)  # would be given up first
+    return max(0, int(most) - int((folder / files.used).read_text()) + cached)
 
 
 def _numbers(path: Path) -> dict[str, int]:

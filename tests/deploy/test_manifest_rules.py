@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from services.command.output import NOT_PUBLISHED, USAGE
+from services.ranking.settings import RankingSettings
+from shared.kernel.config import load
 from tests.deploy import network_rules, pod_rules
 from tests.deploy.faults import FAULTS, Plant
-from tests.deploy.manifests import OVERLAYS, named, overlay
+from tests.deploy.manifests import OVERLAYS, named, overlay, settings
 from tests.deploy.pod_rules import Rule
 
 RULES = (*pod_rules.RULES, *network_rules.RULES)
@@ -38,3 +40,12 @@ def test_only_a_training_that_would_end_the_same_again_is_not_tried_again() -> N
     (codes,) = [each["onExitCodes"] for each in job["podFailurePolicy"]["rules"] if each["action"] == "FailJob"]
 
     assert codes["values"] == [USAGE, NOT_PUBLISHED]
+
+
+def test_on_gpus_a_replica_is_given_one_and_must_use_it() -> None:
+    told = settings(overlay("gpu"))
+    chosen = {name: told[f"WINNOW_RANKING_{name.upper()}"] for name in ("replica_gpus", "device", "precision")}
+    ranking = load(RankingSettings, **chosen)
+
+    assert (ranking.replica_gpus, ranking.device, ranking.precision) == (1, "cuda", "auto")
+    assert "WINNOW_RANKING_DEVICE" not in settings(overlay("production"))
