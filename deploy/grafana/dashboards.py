@@ -164,6 +164,19 @@ QUALITY = (
     ),
     Panel("Recall of the index", "percentunit", {"min by (component) (winnow_bundle_index_recall)": "{{component}}"}),
     Panel(
+        "Recall of the index, today's requests",
+        "percentunit",
+        {
+            "sum(rate(winnow_candidate_generation_index_recall_sum[1h])) / "
+            "sum(rate(winnow_candidate_generation_index_recall_count[1h]))": "recall"
+        },
+    ),
+    Panel(
+        "Population against training, stability index",
+        "short",
+        {"max by (feature) (winnow_ranker_population_stability)": "{{feature}}"},
+    ),
+    Panel(
         "Features against training, means", "short", {"max by (feature) (winnow_ranker_feature_shift)": "{{feature}}"}
     ),
     Panel(

@@ -19,6 +19,7 @@ from services.candidate_generation.catalogue_watch import CatalogueWatch
 from services.candidate_generation.engine import EngineParts, Threads
 from services.candidate_generation.meanings import MeaningVectors, QueryEncoder
 from services.candidate_generation.query import Source
+from services.candidate_generation.recall_watch import RecallWatch
 from services.candidate_generation.retrieval import CandidateRetrieval, Quotas, Serving
 from services.candidate_generation.servicer import CandidateGenerationServicer
 from services.candidate_generation.settings import CandidateGenerationSettings
@@ -86,7 +87,8 @@ async def open_candidate_generation(
     with threadpool_limits(1), _thread("search") as search, _thread("encode") as encode, _thread("query") as asking:
         queries = QueryEncoder(text, asking) if text else None
         retrieval = CandidateRetrieval(sources_of(settings, lists, queries), watch, serving, quotas)
-        keeper = EngineKeeper(serving, watch, Threads(search, encode))
+        recall = RecallWatch(encode, settings.recall_check_seconds)
+        keeper = EngineKeeper(serving, watch, Threads(search, encode), recall)
         bundles = _bundle_watcher(settings, clock, keeper)
         async with Supervised() as tasks:
             tasks.start("catalogue", watch.run)

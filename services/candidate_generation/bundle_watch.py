@@ -12,6 +12,7 @@ import structlog
 from services.candidate_generation import telemetry
 from services.candidate_generation.catalogue_watch import CatalogueWatch
 from services.candidate_generation.engine import Engine, EngineParts, Threads, Towers
+from services.candidate_generation.recall_watch import RecallWatch
 from services.candidate_generation.retrieval import Serving
 from services.candidate_generation.user_tower import UserTower
 from shared.domain.history import History
@@ -71,14 +72,17 @@ class EngineKeeper:
         serving: where the bundle in use is read from.
         watch: the catalogue and when it changes.
         threads: where engines work.
+        recall: is shown their searches.
     """
 
-    def __init__(self, serving: Serving, watch: CatalogueWatch, threads: Threads) -> None:
-        self._serving, self._watch, self._threads = serving, watch, threads
+    def __init__(
+        self, serving: Serving, watch: CatalogueWatch, threads: Threads, recall: RecallWatch | None = None
+    ) -> None:
+        self._serving, self._watch, self._threads, self._recall = serving, watch, threads, recall
 
     async def install(self, bundle: Bundle, parts: EngineParts) -> None:
         """Bring a loaded bundle up to the catalogue, warm it up, and swap."""
-        engine = Engine(parts, self._threads)
+        engine = Engine(parts, self._threads, self._recall)
         await self._catch_up(engine)
         await engine.user_vector(History.empty(), self._watch.catalogue)
         await self._catch_up(engine)  # ends without a pause, so nothing can come between it and the swap

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from services.candidate_generation.catalogue import NOWHERE, Catalogue
 from services.candidate_generation.filters import Eligible
 from services.candidate_generation.links import SlotLinks
+from services.candidate_generation.recall_watch import RecallWatch, Search
 from services.candidate_generation.telemetry import ENCODED_ITEMS
 from services.candidate_generation.user_vectors import UserVectors
 from shared.domain.history import History
@@ -80,9 +81,10 @@ class Threads:
 class Engine:
     """Answers from one bundle. Called on the event loop; what takes time runs in its threads."""
 
-    def __init__(self, parts: EngineParts, threads: Threads) -> None:
+    def __init__(self, parts: EngineParts, threads: Threads, recall: RecallWatch | None = None) -> None:
         self.parts = parts
         self._threads = threads
+        self._recall = recall
         self._links = SlotLinks()
         self._watermark = Watermark.parse(parts.watermark)
         self._followed = -1
@@ -203,6 +205,8 @@ class Engine:
 
     async def _search(self, vectors: Floats, k: int, mask: Mask) -> list[tuple[Slots, Floats]]:
         found = await _in(self._threads.search, lambda: self.parts.index.search(vectors, k, mask))
+        if self._recall is not None:
+            self._recall.consider(Search(self.parts.index, vectors, k, mask, found))
         return _translated(found, self._links.of_index)
 
     def _index_mask(self, eligible: Eligible) -> Mask:

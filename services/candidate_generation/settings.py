@@ -55,6 +55,11 @@ class CandidateGenerationSettings(ListeningSettings, prefix="CANDIDATE_GENERATIO
     exposure_budget_events: float = Field(
         20.0, gt=0, description="consuming events, halved every week, from which a new item is not under-exposed"
     )
+    recall_check_seconds: float = Field(
+        10.0,
+        ge=0,
+        description="shortest time between two requests whose answer is compared with exact search; 0: none is",
+    )
     top_lists_poll_seconds: float = Field(2.0, gt=0, description="how often popular and trending lists are fetched")
     category_lists_poll_seconds: float = Field(15.0, gt=0, description="the same for lists of single categories")
 

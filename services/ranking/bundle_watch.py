@@ -10,7 +10,7 @@ import numpy as np
 import structlog
 
 from services.ranking import telemetry
-from services.ranking.scoring import Scorer, ScoringQueue
+from services.ranking.scoring import Scorer, ScoringQueue, Watching
 from shared.domain.bundles import TrainedBundle
 from shared.domain.history import History
 from shared.domain.ranking import Candidates, RankingRequest
@@ -44,6 +44,8 @@ class ScorerKeeper:
         loop = asyncio.get_running_loop()
         for request in warm_up_requests(bundle):
             await loop.run_in_executor(self._executor, scorer.score, [request])
+        if isinstance(scorer, Watching):
+            scorer.begin()
         self._queue.scorer = scorer
         telemetry.BUNDLES_INSTALLED.inc()
         self.installed = described(bundle.manifest)

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -29,6 +29,14 @@ class Scorer(Protocol):
 
     def score(self, requests: Sequence[RankingRequest]) -> Sequence[RankingResult]:
         """One result a request, candidates in the request's order."""
+
+
+@runtime_checkable
+class Watching(Protocol):
+    """A scorer that watches what it is asked."""
+
+    def begin(self) -> None:
+        """It is warm: what comes from now on is real."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,4 +24,9 @@ FEATURE_SHIFT: Final = gauge(
 FEATURE_SPREAD: Final = gauge(
     "ranker_feature_spread", "Deviation of a feature now, in deviations of training.", [Label.FEATURE]
 )
+POPULATION_STABILITY: Final = gauge(
+    "ranker_population_stability",
+    "Population stability index of a feature or a probability against training; above 0.25 they differ much.",
+    [Label.FEATURE],
+)
 PROBABILITY: Final = gauge("ranker_probability", "Mean probability that candidates are given now.", [Label.EVENT])

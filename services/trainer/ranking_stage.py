@@ -17,6 +17,7 @@ from services.trainer.evaluation import batches
 from services.trainer.external_start import REQUESTS, LinearStart, cosines, linear_start
 from services.trainer.fitting import FitSettings, fit
 from services.trainer.moments import Moments
+from services.trainer.population import reference_of
 from services.trainer.presets import TrainingSettings
 from services.trainer.ranking_examples import Requests, known_features
 from services.trainer.ranking_training import Examples, RankingTask
@@ -208,6 +209,9 @@ class RankingStage:
         actions = np.array(model.actions)
         place = np.minimum(np.searchsorted(actions, judge.kinds), len(actions) - 1)
         heads = np.where(actions[place] == judge.kinds, place, -1)
-        scales, offsets = calibrated(judge.logits(model), judge.lists.rows, judge.targets, heads)
+        logits = judge.logits(model)
+        scales, offsets = calibrated(logits, judge.lists.rows, judge.targets, heads)
         calibration = replace(model.parts.calibration, scales=scales, offsets=offsets)
-        return RankerModel(replace(model.parts, calibration=calibration))
+        there = judge.lists.rows >= 0
+        reference = reference_of(judge.features[there], logits[there], calibration, model.actions)
+        return RankerModel(replace(model.parts, calibration=calibration, reference=reference))

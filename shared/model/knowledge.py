@@ -42,6 +42,8 @@ NAMES = (
     "shared_latest", "shared_profile", "near_latest", "near_best", "near_mean",
     "had_before", "had_recently", "history_length", "pause", "hour_sine", "hour_cosine",
 )  # fmt: skip
+OF_THE_HOUR = ("hour_sine", "hour_cosine")
+"""Every hour differs from the whole day by these, without any drift."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,13 +87,22 @@ class LiveIndex:
             for item_id in item_ids:
                 self._bury(item_id)
 
-    def search(self, queries: Floats, k: int, eligible: npt.NDArray[np.bool_] | None = None) -> Found:
+    def by_trees(self, k: int, eligible: npt.NDArray[np.bool_]) -> bool:
+        """Whether a search among these slots asks the trees, whose answer is approximate."""
+        return not self._compares_all(
+            k, eligible[: len(self._index)] & self._live[: min(len(eligible), len(self._index))]
+        )
+
+    def search(
+        self, queries: Floats, k: int, eligible: npt.NDArray[np.bool_] | None = None, *, exact: bool = False
+    ) -> Found:
         """The k best live slots of each query, filled up while eligible items exist.
 
         Args:
             queries: (B, D) unit vectors.
             k: results wanted.
             eligible: (S',) by slot, S' at most `size`; later slots are not eligible. None = every live item.
+            exact: compare with every item, whatever the settings say: the truth that an answer is measured against.
         """
         with self._lock:
             size = self.size
@@ -103,16 +112,18 @@ class LiveIndex:
             allowed[: len(eligible)] &= eligible
             allowed[len(eligible) :] = False
         known = len(self._index)
-        base = self._search_base(queries, k, allowed[:known])
+        rows = np.flatnonzero(allowed[:known])
+        trees = not exact and not self._compares_all(k, allowed[:known])
+        base = self._by_trees(queries, k, allowed[:known]) if trees else _exact(self._index.vectors, queries, k, rows)
         delta = _exact(fresh, queries, k, np.flatnonzero(allowed[known:]))
         delta_rows = np.where(delta.rows == NONE, NONE, delta.rows + known)
         return best_of(np.hstack([base.rows, delta_rows]), np.hstack([base.scores, delta.scores]), k)
 
-    def _search_base(self, queries: Floats, k: int, allowed: npt.NDArray[np.bool_]) -> Found:
-        count = int(allowed.sum())
-        if self.exact or count <= max(k, _SPARSE * len(allowed)):
-            return _exact(self._index.vectors, queries, k, np.flatnonzero(allowed))
-        share = count / len(allowed)
+    def _compares_all(self, k: int, allowed: npt.NDArray[np.bool_]) -> bool:
+        return self.exact or int(allowed.sum()) <= max(k, _SPARSE * len(allowed))
+
+    def _by_trees(self, queries: Floats, k: int, allowed: npt.NDArray[np.bool_]) -> Found:
+        share = int(allowed.sum()) / len(allowed)
         wanted = k if share == 1 else min(len(allowed), int(k / share * _OVER_FETCH) + 16)
         found = self._index.query(queries, wanted, max(self._search_k, int(self._search_k / share)))
         kept = best_of(np.where((found.rows != NONE) & allowed[found.rows], found.rows, NONE), found.scores, k)

@@ -32,6 +32,7 @@ from shared.model.item_tower import ItemEncoding, ItemTable, ItemTower, load_tab
 from shared.model.knowledge import NAMES, CandidateArrays, KnowledgeSource, Statistics
 from shared.model.manifest import ServeOrder
 from shared.model.ranker_network import PARTS, EncodedHistories, Queries, RankerNetwork, RankerSettings
+from shared.model.reference import Reference
 from shared.model.retriever import HistoryInputs, RetrieverSettings, item_vectors
 from shared.model.transitions import TransitionTable
 
@@ -52,6 +53,7 @@ class RankerParts:
         knowledge: external knowledge of the candidates.
         calibration: of the outputs.
         actions: (A,) `EventType` codes of the heads.
+        reference: what it saw and said in training; None: not known.
     """
 
     network: RankerNetwork
@@ -62,6 +64,7 @@ class RankerParts:
     knowledge: KnowledgeSource
     calibration: Calibration
     actions: tuple[int, ...]
+    reference: Reference | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,7 @@ class RankerModel:
             knowledge=knowledge,
             calibration=Calibration.load(bundle),
             actions=manifest.actions,
+            reference=Reference.load(bundle),
         )
         identity = Identity(manifest.version, manifest.watermark, manifest.serve_order)
         return cls(parts, identity, execution)
@@ -142,6 +146,8 @@ class RankerModel:
         save_file(self.parts.network.state_dict(), folder / WEIGHTS_FILE)
         self.parts.calibration.save(folder)
         self.parts.knowledge.statistics.save(folder)
+        if self.parts.reference is not None:
+            self.parts.reference.save(folder)
 
     @torch.inference_mode()
     def score(self, requests: Sequence[RankingRequest]) -> list[RankingResult]:

@@ -12,6 +12,8 @@ from services.trainer.datasets import Dataset, DatasetError
 from services.trainer.presets import Epochs, TrainingSettings
 from services.trainer.progress import silent
 from shared.kernel.clock import system_clock
+from shared.model.bundle import open_bundle
+from shared.model.reference import Reference
 from shared.model.registry import Registry
 from tests.unit.trainer.data_worlds import dataset_of, walks
 
@@ -34,6 +36,10 @@ def test_both_stages_learn_where_everybody_goes_next(tmp_path: Path) -> None:
     report = train(data, SETTINGS, place, silent)
 
     assert report.publication.published
+    (bundle,) = (tmp_path / "registry" / "bundles").glob(report.publication.version)
+    reference = Reference.load(open_bundle(bundle))
+    assert reference is not None
+    assert {"popularity", "history_length", "retrieval_score", "probability_view"} <= set(reference.distributions)
     popular = ndcg(data, place, "baseline:popularity")
     assert ndcg(data, place, "retrieval") > 1.5 * popular
     assert ndcg(data, place, "two-stage") > 1.5 * popular
