@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from shared.domain.event_log import Erasure, ErasureReceipt, Fact, LogBatch, LogRecord
 from shared.domain.events import Event
+from shared.domain.intake import Recorded
 from shared.domain.items import User
 from shared.domain.slates import ServedSlate
 from shared.domain.watermark import Watermark
@@ -42,9 +43,9 @@ class MemoryLog:
             self._grown.notify_all()
         return self._position()
 
-    async def record_slates(self, slates: Sequence[ServedSlate]) -> Watermark:
+    async def record_slates(self, slates: Sequence[ServedSlate]) -> Recorded:
         """Append served slates."""
-        return await self.append(slates)
+        return Recorded(await self.append(slates), {})
 
     async def head(self) -> Watermark:
         """The position behind the last record."""

@@ -16,6 +16,7 @@ from shared.domain.conditions import available
 from shared.domain.event_log import LogBatch, LogRecord
 from shared.domain.events import EventType
 from shared.domain.history import History
+from shared.domain.intake import Recorded
 from shared.domain.items import Item
 from shared.domain.log_replay import LogReplay
 from shared.domain.provenance import Degradation, Provenance
@@ -300,21 +301,28 @@ class FakeFeedback(Outage):
 
     Attributes:
         read_back: set when a reader has got everything.
+        refusals: why a slate is refused, by its id.
     """
 
     slates: list[ServedSlate] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
     recorded: asyncio.Event = field(default_factory=asyncio.Event)
     read_back: asyncio.Event = field(default_factory=asyncio.Event)
+    refusals: dict[str, ServiceError] = field(default_factory=dict)
 
-    async def record_slates(self, slates: Sequence[ServedSlate]) -> Watermark:
+    async def record_slates(self, slates: Sequence[ServedSlate]) -> Recorded:
         """Append those that are not there yet."""
         await self.answer()
+        rows = enumerate(slates)
+        refused = {
+            row: self.refusals[each.recommendation_id] for row, each in rows if each.recommendation_id in self.refusals
+        }
+        self.batches.append(len(slates))
+        slates = [slate for row, slate in enumerate(slates) if row not in refused]
         known = {(slate.recommendation_id, slate.first_position) for slate in self.slates}
         self.slates += [slate for slate in slates if (slate.recommendation_id, slate.first_position) not in known]
-        self.batches.append(len(slates))
         self.recorded.set()
-        return Watermark.of(len(self.slates))
+        return Recorded(Watermark.of(len(self.slates)), refused)
 
     async def slate(self, recommendation_id: str) -> ServedSlate | None:
         """The first page's slate."""

@@ -166,7 +166,7 @@ class Population:
         """The position from which on everybody knows that the slate was served."""
         kept = self.recommender.reserve.find(answer.recommendation_id)
         assert kept
-        return await self.feedback.feedback.record_slates([kept.served])
+        return (await self.feedback.feedback.record_slates([kept.served])).watermark
 
     def _query(self, person: int, position: Watermark) -> Query:
         context = RequestContext(time_ms=self.now_ms())

@@ -67,7 +67,7 @@ async def open_feedback(settings: FeedbackSettings, clock: Clock) -> AsyncIterat
         bundles = RegistryBundles(settings.registry_url or beside, may_be_missing=not settings.registry_url)
         rules = TimeRules(settings.future_skew_ms, settings.retention)
         intake = LogIntake(log, clock, rules, bundles)
-        feedback, readiness = LogFeedback(log), Readiness()
+        feedback, readiness = LogFeedback(log, intake), Readiness()
         readiness.set(True)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(intake.close)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Final
 
 from services.feedback.erasures import Erasures
 from services.feedback.pipelining import BATCHES_IN_FLIGHT, in_order
 from services.feedback.telemetry import REFUSED
 from services.feedback.trained_bundles import TrainedBundles
-from services.feedback.validation import TimeRules, event_violations, item_violations
+from services.feedback.validation import TimeRules, event_violations, item_violations, slate_violations
 from shared.domain.event_log import EventLog, Fact, ItemDeletion
 from shared.domain.events import Event
 from shared.domain.intake import Recorded, UserErasure, UserExport
@@ -25,6 +26,7 @@ from shared.wire.items import item_to_proto, user_to_proto
 
 Broken = Mapping[int, tuple[FieldViolation, ...]]
 """Violations by the row of a batch."""
+NOTHING_BROKEN: Final[Broken] = {}
 
 
 class LogIntake:
@@ -33,7 +35,7 @@ class LogIntake:
     Args:
         log: where it goes.
         clock: the time of receipt.
-        rules: about the times of events.
+        rules: about the times of events and slates.
         bundles: what was trained on the log.
     """
 
@@ -69,6 +71,15 @@ class LogIntake:
                 refused[row] = refused.get(row, ()) + found
             timed.append(dated)
         return await self._append(timed, refused)
+
+    async def record_slates(self, slates: Sequence[ServedSlate | None], broken: Broken = NOTHING_BROKEN) -> Recorded:
+        """Append slates; one that is None could not be read, and `broken` says why."""
+        bounds = self._rules.at(self._clock())
+        refused = dict(broken)
+        for row, slate in enumerate(slates):
+            if slate is not None and (found := slate_violations(slate, bounds, f"slates[{row}]")):
+                refused[row] = refused.get(row, ()) + found
+        return await self._append(slates, refused)
 
     async def upsert_items(self, items: Sequence[Item]) -> Recorded:
         """Append items that come from this process: the rules of the contract are run too."""
@@ -116,8 +127,8 @@ class LogIntake:
             if events or slates:
                 yield UserExport(None, events, slates)
 
-    async def _append(self, facts: Sequence[Fact], broken: Broken) -> Recorded:
+    async def _append(self, facts: Sequence[Fact | None], broken: Broken) -> Recorded:
         refused: dict[int, ServiceError] = {row: invalid_fields(found) for row, found in broken.items()}
         REFUSED.inc(len(refused))
-        good = [fact for row, fact in enumerate(facts) if row not in refused] if refused else facts
+        good = [fact for row, fact in enumerate(facts) if row not in refused and fact is not None]
         return Recorded(await self._log.append(good), refused)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
+from services.feedback.intake import LogIntake
 from shared.domain.event_log import EventLog, LogBatch
+from shared.domain.intake import Recorded
 from shared.domain.slates import ServedSlate
 from shared.domain.watermark import Watermark
 
@@ -14,14 +16,16 @@ class LogFeedback:
 
     Args:
         log: the event log.
+        intake: what slates go through on their way into it.
     """
 
-    def __init__(self, log: EventLog) -> None:
+    def __init__(self, log: EventLog, intake: LogIntake) -> None:
         self._log = log
+        self._intake = intake
 
-    async def record_slates(self, slates: Sequence[ServedSlate]) -> Watermark:
-        """Append served slates; one that is there already is left out."""
-        return await self._log.append(slates)
+    async def record_slates(self, slates: Sequence[ServedSlate]) -> Recorded:
+        """Append served slates; each is checked for itself, one that is there already is left out."""
+        return await self._intake.record_slates(slates)
 
     async def slate(self, recommendation_id: str) -> ServedSlate | None:
         """Read a served slate back."""

@@ -7,20 +7,19 @@ from contextlib import aclosing
 from typing import Any, Final, TypeAlias
 
 import grpc
-from winnow.v1 import event_pb2
+from winnow.v1 import event_pb2, slate_pb2
 from winnow.v1 import feedback_service_pb2 as pb
 from winnow.v1 import feedback_service_pb2_grpc as pb_grpc
 
 from services.feedback.intake import LogIntake
 from services.feedback.pipelining import BATCHES_IN_FLIGHT, in_order
 from services.feedback.statuses import statuses
-from services.feedback.validation import slate_violations
 from shared.domain.intake import Recorded
 from shared.domain.services import Feedback
 from shared.domain.slates import ServedSlate
 from shared.domain.watermark import Watermark
 from shared.kernel.context import annotate
-from shared.kernel.errors import ErrorReason, FieldViolation, Reason, ServiceError, invalid_fields
+from shared.kernel.errors import ErrorReason, FieldViolation, Reason, ServiceError
 from shared.kernel.validation import violations
 from shared.wire.events import event_from_proto
 from shared.wire.log import record_to_proto
@@ -37,8 +36,8 @@ class FeedbackServicer(pb_grpc.FeedbackServiceServicer):
     """Takes events and slates, hands out the log.
 
     Args:
-        intake: where events go.
-        feedback: where slates go and the log comes from.
+        intake: where events and slates go.
+        feedback: where the log comes from.
     """
 
     def __init__(self, intake: LogIntake, feedback: Feedback) -> None:
@@ -72,8 +71,13 @@ class FeedbackServicer(pb_grpc.FeedbackServiceServicer):
             )
 
     async def RecordSlates(self, request: pb.RecordSlatesRequest, context: Context) -> pb.RecordSlatesResponse:
-        """Served slates."""
-        return pb.RecordSlatesResponse(watermark=str(await self._feedback.record_slates(_slates(request))))
+        """Served slates; a status a slate."""
+        read = [_slate(message, f"slates[{row}]") for row, message in enumerate(request.slates)]
+        broken = {row: found for row, (_, found) in enumerate(read) if found}
+        recorded = await self._intake.record_slates([slate for slate, _ in read], broken)
+        annotate(slates=len(read), refused=len(recorded.refused))
+        found = statuses(recorded, len(read))
+        return pb.RecordSlatesResponse(watermark=str(recorded.watermark), statuses=found)
 
     async def GetSlate(self, request: pb.GetSlateRequest, context: Context) -> pb.GetSlateResponse:
         """One slate."""
@@ -94,18 +98,13 @@ class FeedbackServicer(pb_grpc.FeedbackServiceServicer):
         return await self._intake.record_checked_events([event_from_proto(each) for each in messages], broken)
 
 
-def _slates(request: pb.RecordSlatesRequest) -> list[ServedSlate]:
-    slates, broken = [], []
-    for row, message in enumerate(request.slates):
-        try:
-            slates.append(slate_from_proto(message))
-        except ValueError as error:
-            broken.append(FieldViolation(f"slates[{row}]", f"its columns do not fit together: {error}"))
-        else:
-            broken += slate_violations(slates[-1], f"slates[{row}]")
-    if broken:
-        raise invalid_fields(broken)
-    return slates
+def _slate(message: slate_pb2.ServedSlate, path: str) -> tuple[ServedSlate | None, tuple[FieldViolation, ...]]:
+    """The slate, None where it cannot be read, and what its single fields break."""
+    found = violations(message, path)
+    try:
+        return slate_from_proto(message), found
+    except ValueError as error:
+        return None, (*found, FieldViolation(path, f"its columns do not fit together: {error}"))
 
 
 def _watermark(text: str) -> Watermark:

@@ -20,7 +20,7 @@ class FeedbackSettings(ListeningSettings, prefix="FEEDBACK"):
     address: str = Field("127.0.0.1:50055", description="host:port that the service listens on")
     metrics_port: int = Field(51055, ge=0, le=65535, description="port of Prometheus metrics; 0 takes a free one")
     future_skew_ms: int = Field(
-        600_000, ge=0, description="how far in the future an event's time may lie before the event is refused"
+        600_000, ge=0, description="how far in the future the time of an event or a slate may lie before it is refused"
     )
     group_bytes: int = Field(
         4 * 1024 * 1024, ge=1_024, description="what one transaction of the log writes at most, about"

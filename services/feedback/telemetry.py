@@ -8,7 +8,7 @@ from shared.kernel.telemetry import Label, counter, gauge, histogram
 
 RECORDS: Final = counter("feedback_records", "Facts that were written to the log.")
 REPEATS: Final = counter("feedback_repeats", "Events and slates that were in the log already.")
-REFUSED: Final = counter("feedback_refused", "Events, items and profiles that broke a rule.")
+REFUSED: Final = counter("feedback_refused", "Events, slates, items and profiles that broke a rule.")
 COMMIT_SECONDS: Final = histogram("feedback_commit_seconds", "Time of one transaction of the log.")
 WAITING_BYTES: Final = gauge("feedback_waiting_bytes", "What waits for the disk; writers are held up at a limit.")
 STORAGE_FAILURES: Final = counter(

@@ -27,7 +27,7 @@ NEEDS_VALUE: Final = {int(EventType.RATING): "the rating", int(EventType.DWELL):
 
 @dataclass(frozen=True, slots=True)
 class TimeRules:
-    """What is asked of an event's time, by the moment of its receipt.
+    """What is asked of the time of an event or a slate, by the moment of its receipt.
 
     Attributes:
         future_skew_ms: how far in the future it may lie.
@@ -44,7 +44,7 @@ class TimeRules:
 
 @dataclass(frozen=True, slots=True)
 class TimeBounds:
-    """The latest permitted event time, and what is too old."""
+    """The latest permitted time, and what events are too old."""
 
     latest_ms: int
     expiry: Expiry = Expiry()  # noqa: RUF009  # immutable
@@ -75,9 +75,9 @@ def attribute_violations(attribute_names: Iterable[str], prefix: str = "") -> tu
     return _under(prefix, _attribute_rules(attribute_names))
 
 
-def slate_violations(slate: ServedSlate, prefix: str = "") -> tuple[FieldViolation, ...]:
+def slate_violations(slate: ServedSlate, bounds: TimeBounds, prefix: str = "") -> tuple[FieldViolation, ...]:
     """Every rule of a slate: who reads it later relies on its time, and on columns that fit its candidates."""
-    return _under(prefix, _slate_rules(slate))
+    return _under(prefix, _slate_rules(slate, bounds))
 
 
 def _event_rules(event: Event, bounds: TimeBounds) -> Iterator[Rule]:
@@ -93,8 +93,7 @@ def _event_rules(event: Event, bounds: TimeBounds) -> Iterator[Rule]:
     if event.value is None and kind in NEEDS_VALUE:
         yield "value", f"is required for {EventType(kind).label}: {NEEDS_VALUE[kind]}"
     if event.event_time_ms > bounds.latest_ms:
-        ahead_s = (event.event_time_ms - bounds.latest_ms + 999) // 1000
-        yield "event_time", f"is {ahead_s} s further in the future than is permitted: set the sender's clock"
+        yield "event_time", _too_far_ahead(event.event_time_ms, bounds)
     if event.event_time_ms < EARLIEST_MS:
         yield "event_time", "lies before the year 1"
     elif bounds.expiry.drops(event):
@@ -115,11 +114,13 @@ def _item_rules(item: Item, attribute_names: Iterable[str]) -> Iterator[Rule]:
     yield from _attribute_rules(attribute_names)
 
 
-def _slate_rules(slate: ServedSlate) -> Iterator[Rule]:
+def _slate_rules(slate: ServedSlate, bounds: TimeBounds) -> Iterator[Rule]:
     if not slate.recommendation_id:
         yield "recommendation_id", "is required"
     if not EARLIEST_MS <= slate.served_ms <= LATEST_MS:
         yield "served_time", "lies outside the years 1 to 9999"
+    elif slate.served_ms > bounds.latest_ms:
+        yield "served_time", _too_far_ahead(slate.served_ms, bounds)
     yield from _column_rules(slate)
 
 
@@ -154,6 +155,11 @@ def _attribute_rules(names: Iterable[str]) -> Iterator[Rule]:
     for name, count in Counter(iter(names)).items():
         if count > 1:
             yield "attributes", f"{name!r} occurs {count} times: each name may occur once"
+
+
+def _too_far_ahead(time_ms: int, bounds: TimeBounds) -> str:
+    ahead_s = (time_ms - bounds.latest_ms + 999) // 1000
+    return f"is {ahead_s} s further in the future than is permitted: set the sender's clock"
 
 
 def _under(prefix: str, rules: Iterator[Rule]) -> tuple[FieldViolation, ...]:

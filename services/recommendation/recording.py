@@ -1,4 +1,7 @@
-"""The side effect of every answer: its slate goes to the log within 100 ms after it, or its loss is counted."""
+"""The side effect of every answer: its slate goes to the log within 100 ms after it, or its loss is counted.
+
+A slate that the log refuses (the clocks of the two are too far apart) would be refused again: it is lost at once.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from itertools import chain
 import structlog
 
 from services.recommendation.telemetry import SLATES_LOST, SLATES_WAITING
+from shared.domain.intake import Recorded
 from shared.domain.services import Feedback
 from shared.domain.slates import ServedSlate
 from shared.kernel.errors import ServiceError
@@ -88,9 +92,8 @@ class SlateRecorder:
         self._on_their_way = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
         try:
             async with asyncio.timeout(CALL_LIMIT_S):
-                await self._feedback.record_slates(self._on_their_way)
-            self.recorded += len(self._on_their_way)
-            self._on_their_way = []
+                recorded = await self._feedback.record_slates(self._on_their_way)
+            self._settle(recorded)
         except (ServiceError, TimeoutError) as error:
             _log.warning("slates not recorded yet", waiting=self.waiting, error=type(error).__name__)
             return False
@@ -101,6 +104,14 @@ class SlateRecorder:
         if not self._waiting:
             self._woken.clear()
         return True
+
+    def _settle(self, recorded: Recorded) -> None:
+        """What was on its way is durable, or refused."""
+        for error in recorded.refused.values():
+            _log.error("slate refused", fields=[f"{each.field} {each.description}" for each in error.violations])
+        self.recorded += len(self._on_their_way) - len(recorded.refused)
+        self._on_their_way = []
+        self._lose(len(recorded.refused))
 
     def _trim(self) -> None:
         too_many = len(self._waiting) - self._limit

@@ -59,14 +59,14 @@ class GrpcFeedback:
         self._catalog = CatalogServiceStub(channel)
         self._privacy = PrivacyServiceStub(channel)
 
-    async def record_slates(self, slates: Sequence[ServedSlate]) -> Watermark:
-        """Append served slates; returns when they are durable."""
-        position = Watermark()
+    async def record_slates(self, slates: Sequence[ServedSlate]) -> Recorded:
+        """Append served slates; each is checked for itself."""
+        answers = _Answers()
         for batch in _batches(map(slate_to_proto, slates), SLATES_A_CALL):
             request = feedback_service_pb2.RecordSlatesRequest(slates=batch)
             answer = await answer_of(self._feedback.RecordSlates(request, timeout=WRITE_TIMEOUT_S))
-            position = position.joined(Watermark.parse(answer.watermark))
-        return position
+            answers.add(answer.statuses or [status_pb2.Status()] * len(batch), answer.watermark)
+        return answers.recorded()
 
     async def slate(self, recommendation_id: str) -> ServedSlate | None:
         """Read a served slate back; None when there is none."""

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from shared.domain.attributes import AttributeUse
 from shared.domain.event_log import LogBatch
+from shared.domain.intake import Recorded
 from shared.domain.ranking import RankingRequest, RankingResult
 from shared.domain.retrieval import RetrievalRequest, RetrievalResult
 from shared.domain.slates import ServedSlate
@@ -20,8 +21,8 @@ TOP_ITEMS_LISTED = 1_000
 class Feedback(Protocol):
     """The log as other services use it. Errors: `ServiceError`."""
 
-    async def record_slates(self, slates: Sequence[ServedSlate]) -> Watermark:
-        """Append served slates; returns when they are durable."""
+    async def record_slates(self, slates: Sequence[ServedSlate]) -> Recorded:
+        """Append served slates; each is checked for itself. Returns when all that are not refused are durable."""
 
     async def slate(self, recommendation_id: str) -> ServedSlate | None:
         """Read a served slate back; None when there is none."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from shared.domain.event_log import Fact, ItemDeletion
 from shared.domain.events import Event, EventType
-from shared.domain.intake import Intake
+from shared.domain.intake import Intake, Recorded
 from shared.domain.items import Item, User
 from shared.domain.services import Feedback
 from shared.domain.slates import ServedSlate
@@ -84,11 +84,11 @@ async def test_the_catalogue_and_profiles_go_in_and_out(ports: Ports) -> None:
 
 
 async def test_a_slate_is_read_back_with_all_its_inputs(ports: Ports) -> None:
-    position = await ports.feedback.record_slates([slate("r-1"), slate("r-1", first_position=10)])
+    recorded = await ports.feedback.record_slates([slate("r-1"), slate("r-1", first_position=10)])
 
     found = await ports.feedback.slate("r-1")
 
-    assert position == Watermark.of(2)
+    assert recorded == Recorded(Watermark.of(2), {})
     assert as_bytes([found]) == as_bytes([slate("r-1")])
 
 
@@ -99,8 +99,26 @@ async def test_a_slate_that_is_not_there_is_none(ports: Ports) -> None:
 async def test_more_slates_than_one_call_carries_are_recorded(ports: Ports) -> None:
     slates = [slate(f"r-{number}") for number in range(250)]
 
-    assert await ports.feedback.record_slates(slates) == Watermark.of(250)
+    recorded = await ports.feedback.record_slates(slates)
+
+    assert recorded == Recorded(Watermark.of(250), {})
     assert as_bytes(await facts(ports)) == as_bytes(slates)
+
+
+async def test_a_slate_from_too_far_ahead_is_refused_alone_by_its_row_over_several_calls(ports: Ports) -> None:
+    slates = [slate(f"r-{number}") for number in range(150)]
+    slates[3] = replace(slates[3], served_ms=NOW_MS + 600_000)
+    slates[120] = replace(slates[120], served_ms=NOW_MS + 600_001)
+
+    recorded = await ports.feedback.record_slates(slates)
+
+    assert [(row, error.reason.name) for row, error in recorded.refused.items()] == [(120, "INVALID_FIELD")]
+    (violation,) = recorded.refused[120].violations
+    assert violation.field.endswith(".served_time")
+    assert "1 s further in the future" in violation.description
+    assert recorded.watermark == Watermark.of(149)
+    assert as_bytes(await facts(ports)) == as_bytes(slates[:120] + slates[121:])
+    assert await ports.feedback.slate("r-120") is None
 
 
 async def test_more_events_than_one_call_carries_are_recorded_and_refused_by_their_row(ports: Ports) -> None:

@@ -198,11 +198,29 @@ async def test_a_slate_that_is_gone_is_not_found_with_its_id(stub: pb_grpc.Feedb
 async def test_slates_whose_columns_do_not_fit_are_refused_by_their_row(stub: pb_grpc.FeedbackServiceAsyncStub) -> None:
     crooked = slate_pb2.ServedSlate(recommendation_id="r-2", actions=[3], probabilities=[0.5, 0.5])
 
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await stub.RecordSlates(pb.RecordSlatesRequest(slates=[slate_pb2.ServedSlate(), crooked]))
+    good = slate_pb2.ServedSlate(recommendation_id="r-1")
+    answer = await stub.RecordSlates(pb.RecordSlatesRequest(slates=[slate_pb2.ServedSlate(), crooked, good]))
 
-    found = {each.field for each in from_rpc_error(refused.value).violations}
-    assert found == {"slates[0].recommendation_id", "slates[1]"}
+    refused = grpc.StatusCode.INVALID_ARGUMENT.value[0]
+    assert [status.code for status in answer.statuses] == [refused, refused, 0]
+    fields = [[each.field for each in details(status)[1].field_violations] for status in answer.statuses[:2]]
+    assert fields == [["slates[0].recommendation_id"], ["slates[1]"]]
+    kept = (await stub.GetSlate(pb.GetSlateRequest(recommendation_id="r-1"))).slate
+    assert kept.recommendation_id == "r-1"
+
+
+async def test_a_slate_from_too_far_ahead_carries_one_error_info_and_the_field(
+    stub: pb_grpc.FeedbackServiceAsyncStub,
+) -> None:
+    times = [NOW_MS // 1000 + 600, NOW_MS // 1000 + 601]
+    slates = [slate_pb2.ServedSlate(recommendation_id=f"r-{at}", served_time=Timestamp(seconds=at)) for at in times]
+
+    answer = await stub.RecordSlates(pb.RecordSlatesRequest(slates=slates))
+
+    assert [status.code for status in answer.statuses] == [0, grpc.StatusCode.INVALID_ARGUMENT.value[0]]
+    info, bad = details(answer.statuses[1])
+    assert (info.reason, info.domain) == ("INVALID_FIELD", "winnow.v1")
+    assert [each.field for each in bad.field_violations] == ["slates[1].served_time"]
 
 
 async def test_a_repeated_attribute_is_refused_with_the_item(service: Service) -> None:

@@ -26,6 +26,7 @@ from shared.domain.slates import Evidence, Labels, ServedSlate
 from tests import domain_strategies as some
 
 NOW_MS = 1_800_000_000_000
+ANY_TIME = TimeBounds(LATEST_MS)
 CLICK = Event("e-1", "ada", "item-1", EventType.CLICK, NOW_MS)
 
 
@@ -152,17 +153,26 @@ def test_names_may_come_as_the_mapping_that_they_are_keys_of() -> None:
 
 @given(some.slates())
 def test_a_slate_whose_columns_fit_together_breaks_nothing(slate: ServedSlate) -> None:
-    assert slate_violations(slate) == ()
+    assert slate_violations(slate, ANY_TIME) == ()
 
 
 @given(some.slates())
 def test_a_slate_is_of_a_year_that_calendars_know(slate: ServedSlate) -> None:
     fields = [
-        [each.field for each in slate_violations(replace(slate, served_ms=served_ms))]
+        [each.field for each in slate_violations(replace(slate, served_ms=served_ms), ANY_TIME)]
         for served_ms in (EARLIEST_MS - 1, EARLIEST_MS, LATEST_MS, LATEST_MS + 1)
     ]
 
     assert fields == [["served_time"], [], [], ["served_time"]]
+
+
+@given(some.slates())
+def test_a_slate_may_lie_in_the_future_as_far_as_an_event(slate: ServedSlate) -> None:
+    found = [slate_violations(replace(slate, served_ms=at), TimeBounds(NOW_MS)) for at in (NOW_MS, NOW_MS + 90_001)]
+
+    assert found[0] == ()
+    assert [each.field for each in found[1]] == ["served_time"]
+    assert "91 s" in found[1][0].description
 
 
 OUTSIDE = np.array([-1], np.int32)
@@ -180,7 +190,7 @@ def test_every_column_of_rows_must_stay_inside_the_candidates(slate: ServedSlate
         sources=(SourceHits("popular", rows, np.empty(0, np.float32)),),
     )
 
-    assert [each.field for each in slate_violations(crooked, "slates[0]")] == [
+    assert [each.field for each in slate_violations(crooked, ANY_TIME, "slates[0]")] == [
         "slates[0].reserve_rows",
         "slates[0].shown_rows",
         "slates[0].reserve_rows",
@@ -201,7 +211,7 @@ def test_every_column_of_values_has_one_for_each_of_its_rows(slate: ServedSlate)
         action_weights=(*slate.action_weights, 1.0),
     )
 
-    assert [each.field for each in slate_violations(crooked)] == [
+    assert [each.field for each in slate_violations(crooked, ANY_TIME)] == [
         "recommendation_id",
         "action_weights",
         "values",

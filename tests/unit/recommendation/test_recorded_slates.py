@@ -12,6 +12,7 @@ from shared.domain.history import History
 from shared.domain.provenance import Provenance
 from shared.domain.ranking import Candidates, RequestContext
 from shared.domain.slates import ServedSlate
+from shared.kernel.errors import FieldViolation, invalid_fields
 from tests.fakes_services import FakeFeedback, down
 from tests.unit.recommendation.front import NOW_MS, World, ask, item_ids, opened
 
@@ -88,6 +89,18 @@ async def test_slates_are_recorded_when_the_log_comes_back() -> None:
 
     assert [slate.recommendation_id for slate in feedback.slates] == ["0", "1", "2"]
     assert (recorder.lost, recorder.recorded, recorder.waiting) == (0, 3, 0)
+
+
+async def test_a_slate_that_the_log_refuses_is_counted_as_lost_and_holds_up_no_other() -> None:
+    too_early = invalid_fields([FieldViolation("slates[1].served_time", "is 91 s further in the future")])
+    feedback = FakeFeedback(refusals={"1": too_early})
+    recorder = SlateRecorder(feedback, limit=10)
+    for number in range(3):
+        recorder.accept(slate_of(number))
+    await recorder.close(limit_s=60)
+
+    assert [slate.recommendation_id for slate in feedback.slates] == ["0", "2"]
+    assert (recorder.lost, recorder.recorded, recorder.waiting) == (1, 2, 0)
 
 
 async def test_what_the_queue_cannot_hold_is_lost_oldest_first_and_counted() -> None:

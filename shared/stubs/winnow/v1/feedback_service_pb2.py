@@ -29,7 +29,7 @@ from winnow.v1 import log_pb2 as winnow_dot_v1_dot_log__pb2
 from winnow.v1 import slate_pb2 as winnow_dot_v1_dot_slate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n winnow/v1/feedback_service.proto\x12\twinnow.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17google/rpc/status.proto\x1a\x15winnow/v1/event.proto\x1a\x13winnow/v1/log.proto\x1a\x15winnow/v1/slate.proto\"I\n\x13RecordEventsRequest\x12\x32\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x10.winnow.v1.EventB\x10\xbaH\r\x92\x01\n\x08\x01\x10\xe8\x07\"\x03\xd8\x01\x03\"O\n\x14RecordEventsResponse\x12$\n\x08statuses\x18\x01 \x03(\x0b\x32\x12.google.rpc.Status\x12\x11\n\twatermark\x18\x02 \x01(\t\"I\n\x13StreamEventsRequest\x12\x32\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x10.winnow.v1.EventB\x10\xbaH\r\x92\x01\n\x08\x01\x10\xe8\x07\"\x03\xd8\x01\x03\"O\n\x14StreamEventsResponse\x12$\n\x08statuses\x18\x01 \x03(\x0b\x32\x12.google.rpc.Status\x12\x11\n\twatermark\x18\x02 \x01(\t\"c\n\x11TailEventsRequest\x12!\n\x0f\x61\x66ter_watermark\x18\x01 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\x12\x0e\n\x06\x66ollow\x18\x02 \x01(\x08\x12\x1b\n\nbatch_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"f\n\x12TailEventsResponse\x12%\n\x07records\x18\x01 \x03(\x0b\x32\x14.winnow.v1.LogRecord\x12\x11\n\twatermark\x18\x02 \x01(\t\x12\x16\n\x0ehead_watermark\x18\x03 \x01(\t\"I\n\x13RecordSlatesRequest\x12\x32\n\x06slates\x18\x01 \x03(\x0b\x32\x16.winnow.v1.ServedSlateB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\")\n\x14RecordSlatesResponse\x12\x11\n\twatermark\x18\x01 \x01(\t\"8\n\x0fGetSlateRequest\x12%\n\x11recommendation_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05 \x01(\x80\x01\"9\n\x10GetSlateResponse\x12%\n\x05slate\x18\x01 \x01(\x0b\x32\x16.winnow.v1.ServedSlate2\x9a\x03\n\x0f\x46\x65\x65\x64\x62\x61\x63kService\x12O\n\x0cRecordEvents\x12\x1e.winnow.v1.RecordEventsRequest\x1a\x1f.winnow.v1.RecordEventsResponse\x12S\n\x0cStreamEvents\x12\x1e.winnow.v1.StreamEventsRequest\x1a\x1f.winnow.v1.StreamEventsResponse(\x01\x30\x01\x12K\n\nTailEvents\x12\x1c.winnow.v1.TailEventsRequest\x1a\x1d.winnow.v1.TailEventsResponse0\x01\x12O\n\x0cRecordSlates\x12\x1e.winnow.v1.RecordSlatesRequest\x1a\x1f.winnow.v1.RecordSlatesResponse\x12\x43\n\x08GetSlate\x12\x1a.winnow.v1.GetSlateRequest\x1a\x1b.winnow.v1.GetSlateResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n winnow/v1/feedback_service.proto\x12\twinnow.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17google/rpc/status.proto\x1a\x15winnow/v1/event.proto\x1a\x13winnow/v1/log.proto\x1a\x15winnow/v1/slate.proto\"I\n\x13RecordEventsRequest\x12\x32\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x10.winnow.v1.EventB\x10\xbaH\r\x92\x01\n\x08\x01\x10\xe8\x07\"\x03\xd8\x01\x03\"O\n\x14RecordEventsResponse\x12$\n\x08statuses\x18\x01 \x03(\x0b\x32\x12.google.rpc.Status\x12\x11\n\twatermark\x18\x02 \x01(\t\"I\n\x13StreamEventsRequest\x12\x32\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x10.winnow.v1.EventB\x10\xbaH\r\x92\x01\n\x08\x01\x10\xe8\x07\"\x03\xd8\x01\x03\"O\n\x14StreamEventsResponse\x12$\n\x08statuses\x18\x01 \x03(\x0b\x32\x12.google.rpc.Status\x12\x11\n\twatermark\x18\x02 \x01(\t\"c\n\x11TailEventsRequest\x12!\n\x0f\x61\x66ter_watermark\x18\x01 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\x12\x0e\n\x06\x66ollow\x18\x02 \x01(\x08\x12\x1b\n\nbatch_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"f\n\x12TailEventsResponse\x12%\n\x07records\x18\x01 \x03(\x0b\x32\x14.winnow.v1.LogRecord\x12\x11\n\twatermark\x18\x02 \x01(\t\x12\x16\n\x0ehead_watermark\x18\x03 \x01(\t\"N\n\x13RecordSlatesRequest\x12\x37\n\x06slates\x18\x01 \x03(\x0b\x32\x16.winnow.v1.ServedSlateB\x0f\xbaH\x0c\x92\x01\t\x08\x01\x10\x64\"\x03\xd8\x01\x03\"O\n\x14RecordSlatesResponse\x12\x11\n\twatermark\x18\x01 \x01(\t\x12$\n\x08statuses\x18\x02 \x03(\x0b\x32\x12.google.rpc.Status\"8\n\x0fGetSlateRequest\x12%\n\x11recommendation_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05 \x01(\x80\x01\"9\n\x10GetSlateResponse\x12%\n\x05slate\x18\x01 \x01(\x0b\x32\x16.winnow.v1.ServedSlate2\x9a\x03\n\x0f\x46\x65\x65\x64\x62\x61\x63kService\x12O\n\x0cRecordEvents\x12\x1e.winnow.v1.RecordEventsRequest\x1a\x1f.winnow.v1.RecordEventsResponse\x12S\n\x0cStreamEvents\x12\x1e.winnow.v1.StreamEventsRequest\x1a\x1f.winnow.v1.StreamEventsResponse(\x01\x30\x01\x12K\n\nTailEvents\x12\x1c.winnow.v1.TailEventsRequest\x1a\x1d.winnow.v1.TailEventsResponse0\x01\x12O\n\x0cRecordSlates\x12\x1e.winnow.v1.RecordSlatesRequest\x1a\x1f.winnow.v1.RecordSlatesResponse\x12\x43\n\x08GetSlate\x12\x1a.winnow.v1.GetSlateRequest\x1a\x1b.winnow.v1.GetSlateResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,7 +45,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TAILEVENTSREQUEST'].fields_by_name['batch_size']._loaded_options = None
   _globals['_TAILEVENTSREQUEST'].fields_by_name['batch_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_RECORDSLATESREQUEST'].fields_by_name['slates']._loaded_options = None
-  _globals['_RECORDSLATESREQUEST'].fields_by_name['slates']._serialized_options = b'\272H\007\222\001\004\010\001\020d'
+  _globals['_RECORDSLATESREQUEST'].fields_by_name['slates']._serialized_options = b'\272H\014\222\001\t\010\001\020d\"\003\330\001\003'
   _globals['_GETSLATEREQUEST'].fields_by_name['recommendation_id']._loaded_options = None
   _globals['_GETSLATEREQUEST'].fields_by_name['recommendation_id']._serialized_options = b'\272H\007r\005 \001(\200\001'
   _globals['_RECORDEVENTSREQUEST']._serialized_start=168
@@ -61,13 +61,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TAILEVENTSRESPONSE']._serialized_start=581
   _globals['_TAILEVENTSRESPONSE']._serialized_end=683
   _globals['_RECORDSLATESREQUEST']._serialized_start=685
-  _globals['_RECORDSLATESREQUEST']._serialized_end=758
-  _globals['_RECORDSLATESRESPONSE']._serialized_start=760
-  _globals['_RECORDSLATESRESPONSE']._serialized_end=801
-  _globals['_GETSLATEREQUEST']._serialized_start=803
-  _globals['_GETSLATEREQUEST']._serialized_end=859
-  _globals['_GETSLATERESPONSE']._serialized_start=861
-  _globals['_GETSLATERESPONSE']._serialized_end=918
-  _globals['_FEEDBACKSERVICE']._serialized_start=921
-  _globals['_FEEDBACKSERVICE']._serialized_end=1331
+  _globals['_RECORDSLATESREQUEST']._serialized_end=763
+  _globals['_RECORDSLATESRESPONSE']._serialized_start=765
+  _globals['_RECORDSLATESRESPONSE']._serialized_end=844
+  _globals['_GETSLATEREQUEST']._serialized_start=846
+  _globals['_GETSLATEREQUEST']._serialized_end=902
+  _globals['_GETSLATERESPONSE']._serialized_start=904
+  _globals['_GETSLATERESPONSE']._serialized_end=961
+  _globals['_FEEDBACKSERVICE']._serialized_start=964
+  _globals['_FEEDBACKSERVICE']._serialized_end=1374
 # @@protoc_insertion_point(module_scope)

@@ -199,7 +199,9 @@ class RecordSlatesRequest(_message.Message):
     SLATES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def slates(self) -> _containers.RepeatedCompositeFieldContainer[_slate_pb2.ServedSlate]:
-        """1 to 100 slates."""
+        """1 to 100 slates. Each is checked for itself; see RecordSlatesResponse.statuses. A `served_time` that lies more than
+        the permitted skew of events (10 minutes by default) in the future is refused.
+        """
 
     def __init__(
         self,
@@ -216,21 +218,29 @@ Global___RecordSlatesRequest: _TypeAlias = RecordSlatesRequest  # noqa: Y015
 
 @_typing.final
 class RecordSlatesResponse(_message.Message):
-    """RecordSlatesResponse says that all of them are durable."""
+    """RecordSlatesResponse answers each slate of the request."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WATERMARK_FIELD_NUMBER: _builtins.int
+    STATUSES_FIELD_NUMBER: _builtins.int
     watermark: _builtins.str
-    """Position of the log that includes them."""
+    """Position of the log that includes every slate that got OK."""
+    @_builtins.property
+    def statuses(self) -> _containers.RepeatedCompositeFieldContainer[_status_pb2.Status]:
+        """One status a slate, in request order. OK: durable now (or was before: a repeat). INVALID_ARGUMENT: refused, with
+        ErrorInfo and BadRequest. None at all, from an older release: every slate is durable.
+        """
+
     def __init__(
         self,
         *,
         watermark: _builtins.str = ...,
+        statuses: _abc.Iterable[_status_pb2.Status] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["watermark", b"watermark"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["statuses", b"statuses", "watermark", b"watermark"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -97,7 +97,9 @@ class FeedbackServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RecordSlates(self, request, context):
-        """RecordSlates appends served slates. Called by `recommendation`. Idempotent by `recommendation_id` and first position.
+        """RecordSlates appends served slates. Called by `recommendation`. Each gets a status of its own: a bad one does not stop
+        the rest. Idempotent by `recommendation_id` and first position.
+        Errors: RESOURCE_EXHAUSTED/STORAGE_FULL, UNAVAILABLE/STORAGE_UNAVAILABLE; then nothing of the batch was kept.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -52,7 +52,10 @@ class FeedbackServiceStub:
     Errors: INVALID_ARGUMENT/WATERMARK_INVALID.
     """
     RecordSlates: _grpc.UnaryUnaryMultiCallable[_feedback_service_pb2.RecordSlatesRequest, _feedback_service_pb2.RecordSlatesResponse]
-    """RecordSlates appends served slates. Called by `recommendation`. Idempotent by `recommendation_id` and first position."""
+    """RecordSlates appends served slates. Called by `recommendation`. Each gets a status of its own: a bad one does not stop
+    the rest. Idempotent by `recommendation_id` and first position.
+    Errors: RESOURCE_EXHAUSTED/STORAGE_FULL, UNAVAILABLE/STORAGE_UNAVAILABLE; then nothing of the batch was kept.
+    """
     GetSlate: _grpc.UnaryUnaryMultiCallable[_feedback_service_pb2.GetSlateRequest, _feedback_service_pb2.GetSlateResponse]
     """GetSlate reads one served slate back: for paging, replay and explanations after the fact.
     Errors: NOT_FOUND/RECOMMENDATION_NOT_FOUND.
@@ -82,7 +85,10 @@ class FeedbackServiceAsyncStub(FeedbackServiceStub):
     Errors: INVALID_ARGUMENT/WATERMARK_INVALID.
     """
     RecordSlates: _aio.UnaryUnaryMultiCallable[_feedback_service_pb2.RecordSlatesRequest, _feedback_service_pb2.RecordSlatesResponse]  # type: ignore[assignment]
-    """RecordSlates appends served slates. Called by `recommendation`. Idempotent by `recommendation_id` and first position."""
+    """RecordSlates appends served slates. Called by `recommendation`. Each gets a status of its own: a bad one does not stop
+    the rest. Idempotent by `recommendation_id` and first position.
+    Errors: RESOURCE_EXHAUSTED/STORAGE_FULL, UNAVAILABLE/STORAGE_UNAVAILABLE; then nothing of the batch was kept.
+    """
     GetSlate: _aio.UnaryUnaryMultiCallable[_feedback_service_pb2.GetSlateRequest, _feedback_service_pb2.GetSlateResponse]  # type: ignore[assignment]
     """GetSlate reads one served slate back: for paging, replay and explanations after the fact.
     Errors: NOT_FOUND/RECOMMENDATION_NOT_FOUND.
@@ -133,7 +139,10 @@ class FeedbackServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _feedback_service_pb2.RecordSlatesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_feedback_service_pb2.RecordSlatesResponse, _abc.Awaitable[_feedback_service_pb2.RecordSlatesResponse]]:
-        """RecordSlates appends served slates. Called by `recommendation`. Idempotent by `recommendation_id` and first position."""
+        """RecordSlates appends served slates. Called by `recommendation`. Each gets a status of its own: a bad one does not stop
+        the rest. Idempotent by `recommendation_id` and first position.
+        Errors: RESOURCE_EXHAUSTED/STORAGE_FULL, UNAVAILABLE/STORAGE_UNAVAILABLE; then nothing of the batch was kept.
+        """
 
     @_abc_1.abstractmethod
     def GetSlate(
