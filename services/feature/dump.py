@@ -58,6 +58,7 @@ def _user(stored: UserHistory) -> dict[str, Any]:
         "event_counts": sorted(user.event_counts.items()),
         "hidden": sorted(user.hidden.items()),
         "followed": sorted(user.followed.items()),
+        "blocked": sorted(user.blocked.items()),
         "slates": user.slates,
         "profile_ms": user.profile_ms,
         "profile": None if user.profile is None else fact_to_bytes(user.profile).hex(),

@@ -214,7 +214,9 @@ class _Run:
             self.times_ms.append(time_ms)
             entry.remember((time_ms, offset, item.item_id, kind, NO_VALUE if value is None else value, event.event_id))
         elif kind == EventType.HIDE and item_id:
-            entry.hide(item_id, event.event_time_ms, offset)
+            entry.hide(item_id, time_ms, offset)
+        elif kind == EventType.HIDE and event.target_id:
+            entry.block(event.target_id, time_ms, offset)
         elif kind == EventType.FOLLOW and (event.target_id or item_id):
             entry.follow(event.target_id or item_id, time_ms, offset)
 

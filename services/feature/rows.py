@@ -22,6 +22,7 @@ def facts_to_text(user: StoredUser) -> str:
             "counts": list(user.event_counts.items()),
             "hidden": [(name, *at) for name, at in user.hidden.items()],
             "followed": [(name, *at) for name, at in user.followed.items()],
+            "blocked": [(name, *at) for name, at in user.blocked.items()],
             "slates": user.slates,
             "profile_ms": user.profile_ms,
         }
@@ -40,6 +41,7 @@ def user_from_values(user_id: str, subject: str, facts: str | bytes, profile: by
         slates=tuple(StoredSlate(served_ms, offset, tuple(ids)) for served_ms, offset, ids in parts["slates"]),
         profile=profile_from_bytes(profile),
         profile_ms=parts["profile_ms"],
+        blocked=_moments(parts.get("blocked", ())),  # of an older release, whose log could hold none
     )
 
 

@@ -48,7 +48,9 @@ class FeatureSettings(ListeningSettings, prefix="FEATURE"):
         200_000, ge=1, description="changes that may wait for the store before the log is applied no further"
     )
     served_expiry_minutes: int = Field(1_440, ge=0, description="how long a served item counts as served")
-    hidden_expiry_days: int = Field(0, ge=0, description="how long a hidden item counts as hidden; 0: for ever")
+    hidden_expiry_days: int = Field(
+        0, ge=0, description="how long what a user hid or blocked counts as such; 0: for ever"
+    )
     history_max_age_days: int = Field(
         0, ge=0, description="a history whose latest event is older is reported as OUTSIDE_MAX_AGE; 0: none is"
     )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from shared.domain.expiry import Expiry
@@ -48,6 +48,7 @@ class StoredUser:
         followed: id → (time, offset) of its latest follow.
         slates: the latest served ones, oldest first.
         profile_ms: when the profile was sent; 0 without one.
+        blocked: creator, category or tag → (time, offset) of its latest hide.
     """
 
     user_id: str
@@ -58,6 +59,7 @@ class StoredUser:
     slates: tuple[StoredSlate, ...]
     profile: User | None = None
     profile_ms: int = 0
+    blocked: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """One user in memory: takes facts in, gives the state that the request path reads.
 
 What is kept does not depend on the order in which facts arrive: the history is the latest 1,000 events by event time
-(ties by log order), a follow or a hide counts from its latest event, and slates are the latest ones served.
+(ties by log order), a follow, a hide or a block counts from its latest event, and slates are the latest ones served.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from shared.domain.slates import ServedSlate
 CONSUMING_CODES = frozenset(int(kind) for kind in CONSUMING)
 FOLLOWED_LIMIT = 1000
 """Follows that are kept of a user, latest ones."""
+BLOCKED_LIMIT = 1000
+"""Blocked creators, categories and tags that are kept of a user, latest ones."""
 HIDDEN_LIMIT = 5000
 """Hidden items that are kept of a user, latest ones."""
 SLATE_LIMIT = 50
@@ -39,8 +41,8 @@ class UserEntry:
     """
 
     __slots__ = (
-        "added", "counts", "followed", "hidden", "history", "profile", "profile_ms", "slates", "stored_version",
-        "subject", "user_id", "version", "view", "weight",
+        "added", "blocked", "counts", "followed", "hidden", "history", "profile", "profile_ms", "slates",
+        "stored_version", "subject", "user_id", "version", "view", "weight",
     )  # fmt: skip
 
     def __init__(self, user_id: str, subject: str) -> None:
@@ -50,6 +52,7 @@ class UserEntry:
         self.counts: dict[int, int] = {}
         self.hidden: dict[str, tuple[int, int]] = {}
         self.followed: dict[str, tuple[int, int]] = {}
+        self.blocked: dict[str, tuple[int, int]] = {}
         self.slates: list[StoredSlate] = []
         self.profile: User | None = None
         self.profile_ms = 0
@@ -68,6 +71,7 @@ class UserEntry:
         entry.counts = dict(user.event_counts)
         entry.hidden = dict(user.hidden)
         entry.followed = dict(user.followed)
+        entry.blocked = dict(user.blocked)
         entry.slates = list(user.slates)
         entry.profile, entry.profile_ms = user.profile, user.profile_ms
         return entry
@@ -80,7 +84,8 @@ class UserEntry:
     @property
     def empty(self) -> bool:
         """Whether nothing is known of the user."""
-        return not (self.history or self.counts or self.hidden or self.followed or self.slates or self.profile)
+        lists = (self.history, self.counts, self.hidden, self.followed, self.blocked, self.slates)
+        return not (any(lists) or self.profile)
 
     def stored(self) -> StoredUser:
         """What is to be kept, apart from the events."""
@@ -93,6 +98,7 @@ class UserEntry:
             slates=tuple(self.slates),
             profile=self.profile,
             profile_ms=self.profile_ms,
+            blocked=dict(self.blocked),
         )
 
     def expire(self, expiry: Expiry) -> None:
@@ -119,6 +125,10 @@ class UserEntry:
     def hide(self, item_id: str, time_ms: int, offset: int) -> None:
         """Remember a hide; it counts from its latest event."""
         _note(self.hidden, item_id, (time_ms, offset), HIDDEN_LIMIT)
+
+    def block(self, target_id: str, time_ms: int, offset: int) -> None:
+        """Remember a block of a creator, category or tag; it counts from its latest event."""
+        _note(self.blocked, target_id, (time_ms, offset), BLOCKED_LIMIT)
 
     def follow(self, followed_id: str, time_ms: int, offset: int) -> None:
         """Remember a follow; it counts from its latest event."""

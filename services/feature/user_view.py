@@ -46,7 +46,7 @@ class Lifetimes:
 
     Attributes:
         served_ms: what was shown counts as served.
-        hidden_ms: what the user hid counts as hidden; None: for ever.
+        hidden_ms: what the user hid or blocked counts as such; None: for ever.
         history_age_ms, profile_age_ms: older ones are reported as OUTSIDE_MAX_AGE; 0: none is.
     """
 
@@ -110,7 +110,7 @@ def served_of(slates: Sequence[StoredSlate], since_ms: int) -> tuple[tuple[str, 
 
 
 def hidden_of(hidden: Mapping[str, tuple[int, int]], now_ms: int, expiry_ms: int | None) -> tuple[frozenset[str], int]:
-    """Items that count as hidden; and the time of the oldest hide that will expire."""
+    """What counts as hidden, or as blocked; and the time of the oldest hide among it that will expire."""
     if expiry_ms is None:
         return frozenset(hidden), NEVER
     kept = {item_id: time_ms for item_id, (time_ms, _) in hidden.items() if time_ms >= now_ms - expiry_ms}
@@ -139,18 +139,21 @@ def view_of(entry: UserEntry, categories: Categories, lifetimes: Lifetimes, mome
     """What is answered about a user; watermark and staleness of the state are the reader's to set."""
     served, oldest_served_ms = served_of(entry.slates, moment.now_ms - lifetimes.served_ms)
     hidden, oldest_hidden_ms = hidden_of(entry.hidden, moment.now_ms, lifetimes.hidden_ms)
+    blocked, oldest_blocked_ms = hidden_of(entry.blocked, moment.now_ms, lifetimes.hidden_ms)
     state = UserState(
         user_id=entry.user_id,
         history=history_of(entry.history[max(0, len(entry.history) - moment.history_limit) :]),
         consumed_item_ids=frozenset([event[2] for event in entry.history]),
         hidden_item_ids=hidden,
+        blocked_ids=blocked,
         served_item_ids=served,
         followed_ids=tuple(sorted(entry.followed, key=entry.followed.__getitem__, reverse=True)),
         profile=entry.profile,
         event_counts=dict(entry.counts),
         category_affinities=affinities_of(entry.history, categories.of),
     )
-    ends_ms = (oldest_served_ms + lifetimes.served_ms, oldest_hidden_ms + (lifetimes.hidden_ms or 0))
+    oldest_ms = min(oldest_hidden_ms, oldest_blocked_ms)
+    ends_ms = (oldest_served_ms + lifetimes.served_ms, oldest_ms + (lifetimes.hidden_ms or 0))
     return UserView(state, entry.version, categories.version, moment, min(ends_ms))
 
 

@@ -86,8 +86,8 @@ def _event_rules(event: Event, bounds: TimeBounds) -> Iterator[Rule]:
         yield "user_id", "is required: feedback is always a user's"
     if kind < 0:
         yield "event_type", f"{kind} is no kind of event: send a value of EventType"
-    if not event.item_id and kind != EventType.FOLLOW:
-        yield "item_id", "is required for every kind of event but follow"
+    if not event.item_id and kind != EventType.FOLLOW and not (kind == EventType.HIDE and event.target_id):
+        yield "item_id", "is required for every kind of event but follow, and hide of a target_id"
     if kind == EventType.FOLLOW and not (event.target_id or event.item_id):
         yield "target_id", "is required for follow: whom or what the user follows"
     if event.value is None and kind in NEEDS_VALUE:

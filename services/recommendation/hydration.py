@@ -94,6 +94,7 @@ def session_viewer(query: Query) -> Viewer:
         for event in query.session_events
         if event.item_id
     ]
+    blocks = (each for each in query.session_events if each.event_type == EventType.HIDE and not each.item_id)
     timed.sort(key=lambda event: event.event_time_ms)
     consuming = [event for event in timed if event.event_type in CONSUMING]
     seen = [event.item_id for event in reversed(timed) if event.event_type == EventType.IMPRESSION]
@@ -102,6 +103,7 @@ def session_viewer(query: Query) -> Viewer:
         consumed=frozenset(event.item_id for event in consuming),
         hidden=frozenset(event.item_id for event in timed if event.event_type == EventType.HIDE),
         served=tuple(dict.fromkeys(seen)),
+        blocked=frozenset(event.target_id for event in blocks if event.target_id),
     )
 
 
@@ -110,6 +112,7 @@ def _viewer(state: UserState) -> Viewer:
         history=state.history,
         consumed=state.consumed_item_ids,
         hidden=state.hidden_item_ids,
+        blocked=state.blocked_ids,
         served=state.served_item_ids,
         affinities=state.category_affinities,
         profile=state.profile,

@@ -27,6 +27,7 @@ class Viewer:
     """Whom the slate is for, as far as it is known.
 
     Attributes:
+        blocked: creators, categories and tags of which the user wants nothing.
         served: items of the latest slates, latest first.
         affinities: share of the user's attention by category.
         watermark: log position that this knowledge includes; "" when no state was read.
@@ -39,6 +40,7 @@ class Viewer:
     affinities: dict[str, float] = field(default_factory=dict)
     profile: User | None = None
     watermark: str = ""
+    blocked: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

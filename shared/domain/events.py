@@ -65,7 +65,7 @@ class Event:
         event_time_ms: when it happened, Unix milliseconds.
         recommendation_id: the slate it followed from; "" when none.
         session_id, surface: where it happened; "" when not said.
-        target_id: whom or what a `follow` is for; "" otherwise.
+        target_id: whom or what a `follow`, or a `hide` without an item, is for; "" otherwise.
     """
 
     event_id: str

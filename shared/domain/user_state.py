@@ -20,6 +20,7 @@ class UserState:
         history: the latest events about items, oldest first.
         consumed_item_ids: every item consumed within the kept history.
         hidden_item_ids: not recommended again while they count as hidden.
+        blocked_ids: creators, categories and tags of which nothing is recommended while they count as blocked.
         served_item_ids: items of the latest slates, latest first, each once.
         event_counts: events since the beginning by `EventType` code; of kinds that retention takes out: those in the
             history when it last did, and all since.
@@ -41,6 +42,7 @@ class UserState:
     watermark: str = ""
     stale: bool = False
     freshness: UserFreshness = UNSAID_OF_USER
+    blocked_ids: frozenset[str] = frozenset()
 
 
 class ItemStatus(IntEnum):

@@ -39,6 +39,7 @@ def user_state_to_proto(state: UserState) -> pb.UserState:
             profile=int(freshness.profile),  # type: ignore[arg-type]
             category_affinities=int(freshness.category_affinities),  # type: ignore[arg-type]
         ),
+        blocked_ids=sorted(state.blocked_ids),
     )
 
 
@@ -61,6 +62,7 @@ def user_state_from_proto(message: pb.UserState) -> UserState:
             feature_status(message.freshness.profile),
             feature_status(message.freshness.category_affinities),
         ),
+        blocked_ids=frozenset(message.blocked_ids),
     )
 
 

@@ -133,6 +133,7 @@ async def test_everything_of_a_user_comes_back(store: FeatureStore) -> None:
         slates=(StoredSlate(5, 1, ("a", "b")), StoredSlate(6, 2, ())),
         profile=profile,
         profile_ms=1_234,
+        blocked={"horror": (9, 4)},
     )
 
     await store.commit(at(1, users=[UserChange(stored, events(1))]))

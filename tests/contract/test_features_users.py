@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -109,6 +110,15 @@ async def test_a_hidden_item_is_hidden(world: World) -> None:
     assert (await world.state("anna")).hidden_item_ids == {"i1"}
 
 
+async def test_a_hide_without_an_item_blocks_its_target_and_one_with_an_item_does_not(world: World) -> None:
+    both = replace(event("anna", "i1", EventType.HIDE), target_id="of-another")
+    await world.record(_about("horror", EventType.HIDE, NOW_MS), both, _about("noise", EventType.FOLLOW, NOW_MS))
+
+    state = await world.state("anna")
+    assert (state.blocked_ids, state.hidden_item_ids, state.followed_ids) == ({"horror"}, {"i1"}, ("noise",))
+    assert state.event_counts == {EventType.HIDE: 2, EventType.FOLLOW: 1}
+
+
 async def test_every_feature_of_a_user_says_how_it_stands(world: World) -> None:
     await world.record(Item("i0", categories=("c",)), event("anna", "i0"))
 
@@ -121,7 +131,7 @@ async def test_every_feature_of_a_user_says_how_it_stands(world: World) -> None:
 
 async def test_followed_ids_come_latest_first(world: World) -> None:
     follows = [("a", 1), ("b", 3), ("c", 2), ("a", 4)]
-    await world.record(*(_follow(target, NOW_MS + at) for target, at in follows))
+    await world.record(*(_about(target, EventType.FOLLOW, NOW_MS + at) for target, at in follows))
 
     assert (await world.state("anna")).followed_ids == ("a", "b", "c")
 
@@ -205,6 +215,5 @@ async def test_events_after_an_erasure_begin_a_new_life(world: World) -> None:
     assert (await world.state("anna")).history.item_ids == ("new",)
 
 
-def _follow(target_id: str, at_ms: int) -> Fact:
-    follow = event("anna", "", EventType.FOLLOW, at_ms=at_ms)
-    return type(follow)(follow.event_id, "anna", "", EventType.FOLLOW, at_ms, target_id=target_id)
+def _about(target_id: str, kind: EventType, at_ms: int) -> Fact:
+    return replace(event("anna", "", kind, at_ms=at_ms), target_id=target_id)

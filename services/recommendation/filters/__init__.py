@@ -9,6 +9,7 @@
 | catalogue | what the catalogue does not hold: deleted, or (but for the caller's own) unknown      |
 | available | items outside their availability window at the moment of the request                 |
 | wanted    | items outside the request's categories and attribute conditions                      |
+| unwanted  | items of the creators, categories and tags that the user blocked                      |
 | blocked   | what a rule of the surface blocks                                                     |
 
 The first four need ids alone and run before the items are read.
@@ -20,6 +21,7 @@ from services.recommendation.filters.availability import AvailabilityFilter
 from services.recommendation.filters.blocked import BlockedFilter
 from services.recommendation.filters.by_id import IdFilter, served_lately
 from services.recommendation.filters.catalogue import CatalogueFilter
+from services.recommendation.filters.unwanted import UnwantedFilter
 from services.recommendation.filters.wanted import WantedFilter
 from services.recommendation.stages import Filter
 
@@ -38,4 +40,4 @@ def id_filters() -> tuple[Filter, ...]:
 
 def item_filters() -> tuple[Filter, ...]:
     """The filters that need the items, in order."""
-    return (CatalogueFilter(), AvailabilityFilter(), WantedFilter(), BlockedFilter())
+    return (CatalogueFilter(), AvailabilityFilter(), WantedFilter(), UnwantedFilter(), BlockedFilter())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from services.feature.app import FeatureApp, open_feature
 from shared.domain.event_log import ItemDeletion
-from shared.domain.events import EventType
+from shared.domain.events import Event, EventType
 from shared.domain.freshness import FeatureStatus, ItemFreshness, UserFreshness
 from shared.domain.items import Item, User
 from shared.domain.user_state import UserState
@@ -61,6 +61,22 @@ async def test_by_default_a_hidden_item_stays_hidden_for_ever(place: StorePlace)
 
     async with running(place, log, time) as app:
         assert (await state(app)).hidden_item_ids == {"i1"}
+
+
+async def test_a_block_ends_with_the_hides_of_its_time_also_in_an_answer_that_is_kept(place: StorePlace) -> None:
+    log, time = MemoryLog(), Time()
+    await log.append([_block("early", NOW_MS - DAY_MS), _block("late", NOW_MS)])
+    async with running(place, log, time, hidden_expiry_days=2) as app:
+        answers = []
+        for milliseconds in (0, DAY_MS, DAY_MS + 1, 2 * DAY_MS, 2 * DAY_MS + 1):
+            time.now_ms = NOW_MS + milliseconds
+            answers.append((await state(app)).blocked_ids)
+
+    assert answers == [{"early", "late"}] * 2 + [{"late"}] * 2 + [set()]
+
+
+def _block(target_id: str, at_ms: int) -> Event:
+    return Event(f"block-{target_id}", "anna", "", EventType.HIDE, at_ms, target_id=target_id)
 
 
 async def test_an_answer_that_is_kept_forgets_what_expires_while_the_service_runs(place: StorePlace) -> None:

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from services.feature.memory_store import MemoryFeatureStore
-from services.feature.user_entry import FOLLOWED_LIMIT, SLATE_LIMIT, UserEntry, keep_from_ms, worth_storing
+from services.feature.user_entry import (
+    BLOCKED_LIMIT,
+    FOLLOWED_LIMIT,
+    SLATE_LIMIT,
+    UserEntry,
+    keep_from_ms,
+    worth_storing,
+)
 from services.feature.users import Users
 from shared.domain.history import HISTORY_LIMIT
 from tests.fakes import MemoryLog
@@ -114,6 +121,15 @@ def test_the_latest_follows_are_kept() -> None:
 
     assert len(entry.followed) == FOLLOWED_LIMIT
     assert "c0" not in entry.followed
+
+
+def test_the_latest_blocks_are_kept() -> None:
+    entry = UserEntry("anna", "subject")
+    for n in range(BLOCKED_LIMIT + 1):
+        entry.block(f"c{n}", n, n)
+
+    assert len(entry.blocked) == BLOCKED_LIMIT
+    assert "c0" not in entry.blocked
 
 
 def test_the_latest_slates_are_kept_whenever_they_arrive() -> None:

@@ -52,6 +52,14 @@ def test_a_follow_needs_no_item_but_somebody_to_follow() -> None:
     assert broken_fields(follow) == ["target_id"]
 
 
+@pytest.mark.parametrize("kind", [kind for kind in EventType if kind != EventType.UNSPECIFIED])
+def test_a_target_stands_for_the_item_of_a_follow_and_a_hide_only(kind: EventType) -> None:
+    event = replace(CLICK, event_type=kind, item_id="", target_id="horror", value=1.0)
+
+    expected = [] if kind in {EventType.FOLLOW, EventType.HIDE} else ["item_id"]
+    assert broken_fields(event) == expected
+
+
 @pytest.mark.parametrize("kind", [EventType.RATING, EventType.DWELL])
 def test_a_rating_and_a_dwell_need_a_value(kind: EventType) -> None:
     assert broken_fields(replace(CLICK, event_type=kind)) == ["value"]

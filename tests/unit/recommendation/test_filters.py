@@ -30,7 +30,9 @@ def present(item_id: str, **fields: object) -> ItemState:
 
 
 def test_the_filters_stand_in_the_documented_order() -> None:
-    assert list(FILTERS) == ["consumed", "hidden", "excluded", "served", "catalogue", "available", "wanted", "blocked"]
+    by_id = ["consumed", "hidden", "excluded", "served"]
+
+    assert list(FILTERS) == [*by_id, "catalogue", "available", "wanted", "unwanted", "blocked"]
 
 
 @pytest.mark.parametrize(
@@ -97,6 +99,22 @@ def test_unread_items_pass_the_content_filter_of_retrieval_but_not_as_the_caller
 
     assert retrieved.kept.tolist() == [0, 3]
     assert given.kept.tolist() == [0]
+
+
+def test_items_of_a_blocked_creator_category_or_tag_are_removed_and_unread_ones_stay() -> None:
+    pool = pool_of(
+        present("creator", creator_id="x"),
+        present("category", categories=("a", "x")),
+        present("tag", tags=("x", "b")),
+        present("x", creator_id="y", categories=("a",), tags=("b",)),
+        present("nobody's"),
+        ItemState("unknown", ItemStatus.NOT_FOUND),
+        None,
+    )
+
+    split = FILTERS["unwanted"].split(ask(), Viewer(blocked=frozenset({"x"})), pool)
+
+    assert (split.kept.tolist(), split.removed.tolist()) == ([3, 4, 5, 6], [0, 1, 2])
 
 
 def test_a_split_names_every_row_once() -> None:

@@ -119,7 +119,20 @@ def test_scores_with_their_parts_survive_the_wire(count: int, data: st.DataObjec
 
 @given(some.histories(), st.frozensets(some.ids, max_size=3), st.none() | some.users())
 def test_a_user_state_survives_the_wire(history: History, consumed: frozenset[str], profile: Any) -> None:
-    state = UserState("u", history, consumed, frozenset({"h"}), ("s",), ("f",), profile, {3: 2}, {"c": 0.5}, "w1", True)
+    state = UserState(
+        "u",
+        history,
+        consumed,
+        frozenset({"h"}),
+        ("s",),
+        ("f",),
+        profile,
+        {3: 2},
+        {"c": 0.5},
+        "w1",
+        True,
+        blocked_ids=frozenset({"b"}),
+    )
 
     assert same(user_state_from_proto(user_state_to_proto(state)), state)
 

@@ -51,7 +51,9 @@ class _EventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventType.V
     EVENT_TYPE_DWELL: _EventType.ValueType  # 11
     """Time spent; `value` is required, in seconds."""
     EVENT_TYPE_HIDE: _EventType.ValueType  # 12
-    """"Do not show me this": the item is not recommended to this user again."""
+    """"Do not show me this": the item is not recommended to this user again. Without an item: nothing of the creator,
+    category or tag that `target_id` names is.
+    """
     EVENT_TYPE_FOLLOW: _EventType.ValueType  # 13
     """The user follows a creator, topic or other user, named by `target_id`; `item_id` may be empty."""
 
@@ -85,7 +87,9 @@ EVENT_TYPE_RATING: EventType.ValueType  # 10
 EVENT_TYPE_DWELL: EventType.ValueType  # 11
 """Time spent; `value` is required, in seconds."""
 EVENT_TYPE_HIDE: EventType.ValueType  # 12
-""""Do not show me this": the item is not recommended to this user again."""
+""""Do not show me this": the item is not recommended to this user again. Without an item: nothing of the creator,
+category or tag that `target_id` names is.
+"""
 EVENT_TYPE_FOLLOW: EventType.ValueType  # 13
 """The user follows a creator, topic or other user, named by `target_id`; `item_id` may be empty."""
 Global___EventType: _TypeAlias = EventType  # noqa: Y015
@@ -93,7 +97,7 @@ Global___EventType: _TypeAlias = EventType  # noqa: Y015
 @_typing.final
 class Event(_message.Message):
     """Event is one feedback event of one user: what happened, to which item, when, and which slate it followed from.
-    Rules between fields (an item is required but for `follow`, a value for `rating` and `dwell`) are checked by the
+    Rules between fields (an item is required but for `follow` and a `hide` of a target, a value for `rating` and `dwell`) are checked by the
     service: a rule in CEL costs ten times what all the others cost together.
     """
 
@@ -115,7 +119,7 @@ class Event(_message.Message):
     """The client's id of the user, at most 128 bytes. Required in `RecordEvents`; ignored in a session's inline events."""
     item_id: _builtins.str
     """The item, at most 128 bytes. An item that the catalogue does not hold yet is normal: the event is kept.
-    Required, except for `follow`.
+    Required, except for `follow` and a `hide` of a target.
     """
     event_type: Global___EventType.ValueType
     """What happened. Unspecified is rejected; a number of the future is kept."""
@@ -128,7 +132,7 @@ class Event(_message.Message):
     surface: _builtins.str
     """Where it happened, e.g. "home". Empty: not said. At most 64 bytes."""
     target_id: _builtins.str
-    """Whom or what a `follow` is for. Empty otherwise. At most 128 bytes."""
+    """Whom or what a `follow`, or a `hide` without an item, is for. Empty otherwise. At most 128 bytes."""
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
         """When it happened. Unset: the time of receipt. More than the permitted skew (10 minutes by default) in the future

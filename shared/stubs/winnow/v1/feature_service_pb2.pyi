@@ -127,6 +127,7 @@ class UserState(_message.Message):
     STALE_FIELD_NUMBER: _builtins.int
     CATEGORY_AFFINITIES_FIELD_NUMBER: _builtins.int
     FRESHNESS_FIELD_NUMBER: _builtins.int
+    BLOCKED_IDS_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """The user."""
     watermark: _builtins.str
@@ -173,6 +174,12 @@ class UserState(_message.Message):
     def freshness(self) -> Global___UserFreshness:
         """How each feature stands."""
 
+    @_builtins.property
+    def blocked_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The 1,000 creators, categories and tags that the user blocked last (a `hide` without an item): nothing of them is
+        recommended again, for ever or for `WINNOW_FEATURE_HIDDEN_EXPIRY_DAYS`.
+        """
+
     def __init__(
         self,
         *,
@@ -188,10 +195,11 @@ class UserState(_message.Message):
         stale: _builtins.bool = ...,
         category_affinities: _abc.Iterable[Global___CategoryAffinity] | None = ...,
         freshness: Global___UserFreshness | None = ...,
+        blocked_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["freshness", b"freshness", "profile", b"profile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["category_affinities", b"category_affinities", "consumed_item_ids", b"consumed_item_ids", "event_counts", b"event_counts", "followed_ids", b"followed_ids", "freshness", b"freshness", "hidden_item_ids", b"hidden_item_ids", "history", b"history", "profile", b"profile", "served_item_ids", b"served_item_ids", "stale", b"stale", "user_id", b"user_id", "watermark", b"watermark"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_ids", b"blocked_ids", "category_affinities", b"category_affinities", "consumed_item_ids", b"consumed_item_ids", "event_counts", b"event_counts", "followed_ids", b"followed_ids", "freshness", b"freshness", "hidden_item_ids", b"hidden_item_ids", "history", b"history", "profile", b"profile", "served_item_ids", b"served_item_ids", "stale", b"stale", "user_id", b"user_id", "watermark", b"watermark"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

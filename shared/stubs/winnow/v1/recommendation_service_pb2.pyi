@@ -89,7 +89,7 @@ class RecommendRequest(_message.Message):
 
     @_builtins.property
     def filter(self) -> _candidate_generation_service_pb2.CandidateFilter:
-        """What may be in it. Unset: everything available that the user has not consumed or hidden."""
+        """What may be in it. Unset: everything available that the user has not consumed, hidden or blocked."""
 
     @_builtins.property
     def candidate_item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
