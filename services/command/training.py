@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from services.trainer.app import Measured, TrainingReport, Workplace
     from services.trainer.datasets import Dataset
     from services.trainer.datasets_opening import OpenedDataset
+    from services.trainer.increment import LogExtent
     from services.trainer.settings import TrainerSettings
 
 Data = Annotated[
@@ -51,6 +52,13 @@ def train(
     init_from: Annotated[
         str, typer.Option(help="Begin as this bundle (a version or a folder), of the same data or of others.")
     ] = "",
+    since: Annotated[
+        str,
+        typer.Option(
+            help="Go on from the served bundle (or --init-from) with the log's events after this watermark only; "
+            "`bundle`: after what that bundle has seen."
+        ),
+    ] = "",
     registry: RegistryUrl = "",
     address: Address = DEFAULT_ADDRESS,
     json: Json = False,
@@ -66,12 +74,18 @@ def train(
     with readable_errors(), Bars() as bars:
         chosen = {"split": split, "preset": preset, "seed": seed, "threads": threads}
         settings = load(TrainerSettings, **chosen, **({"registry_url": registry} if registry else {}))
-        opened, watermark = _opened(data, interactions, items, address)
+        if since and (data or interactions):
+            raise fail("--since reads the event log; leave out --data and --interactions", 2)
+        if since == "bundle":
+            since = _seen_by(init_from, settings)
+        opened, extent = _opened(data, interactions, items, address, since)
         cleaning = CleaningOptions(
             drop_duplicates=not keep_duplicates, min_user_events=min_user_events, min_item_events=min_item_events
         )
         ready = prepared(opened, cleaning, bars)
-        report = _trained(ready.dataset, settings, init_from, bars, watermark)
+        if extent.new is not None and ready.cleaning.kept is not None:
+            extent = replace(extent, new=extent.new[ready.cleaning.kept])
+        report = _trained(ready.dataset, settings, init_from, bars, extent)
     _show_report(report, ready, json)
     if not report.publication.published:
         raise typer.Exit(NOT_PUBLISHED)
@@ -116,26 +130,51 @@ def evaluate(
     return show_measured(dataset, measured, json)
 
 
-def _opened(data: str, interactions: Path | None, items: Path | None, address: str) -> tuple[OpenedDataset, str]:
-    """The data to learn from, and the log position that it includes ("" for files)."""
+def _seen_by(init_from: str, settings: TrainerSettings) -> str:
+    """The position up to which the bundle to go on from has seen the log."""
+    from services.trainer.app import seen_by
+    from services.trainer.datasets import DatasetError
+    from shared.model.bundle import BundleError
+    from shared.model.registry import RegistryError
+
+    try:
+        return seen_by(init_from, _workplace(settings))
+    except DatasetError as error:
+        raise fail(str(error), 2) from error
+    except (RegistryError, BundleError) as error:
+        raise fail(str(error)) from error
+
+
+def _opened(
+    data: str, interactions: Path | None, items: Path | None, address: str, since: str = ""
+) -> tuple[OpenedDataset, LogExtent]:
+    """The data to learn from, and what they hold of the log."""
+    from services.trainer.increment import FILES
+
     if data and interactions:
         raise fail("--data and --interactions are both given; use one of them", 2)
     if source := data or (str(interactions) if interactions else ""):
-        return open_source(source, items), ""
-    return asyncio.run(_from_log(address))
+        return open_source(source, items), FILES
+    return asyncio.run(_from_log(address, since))
 
 
-async def _from_log(address: str) -> tuple[OpenedDataset, str]:
+async def _from_log(address: str, since: str) -> tuple[OpenedDataset, LogExtent]:
     from services.command.log_access import open_log
     from services.trainer.datasets_opening import OpenedDataset
+    from services.trainer.increment import LogExtent
     from services.trainer.log_reading import read_log
     from shared.domain.watermark import Watermark
 
+    try:
+        position = Watermark.parse(since) if since else None
+    except ValueError as error:
+        raise fail(f"--since: {error}", 2) from error
     async with open_log(address) as access:
-        read = await read_log(access.feedback.tail(Watermark(), follow=False, batch_size=5000))
+        batches = access.feedback.tail(Watermark(), follow=False, batch_size=5000)
+        read = await read_log(batches, since=position)
     if not len(read.dataset.interactions):
         raise fail(f"the event log at {access.place} holds no events yet; run `winnow import` or name --data", 2)
-    return OpenedDataset(read.dataset, ()), str(read.watermark)
+    return OpenedDataset(read.dataset, ()), LogExtent(str(read.watermark), since, read.new if since else None)
 
 
 def _workplace(settings: TrainerSettings) -> Workplace:
@@ -145,7 +184,9 @@ def _workplace(settings: TrainerSettings) -> Workplace:
     return Workplace(Registry(settings.registry), settings.work_dir, system_clock)
 
 
-def _trained(dataset: Dataset, settings: TrainerSettings, init_from: str, bars: Bars, watermark: str) -> TrainingReport:
+def _trained(
+    dataset: Dataset, settings: TrainerSettings, init_from: str, bars: Bars, extent: LogExtent
+) -> TrainingReport:
     from services.trainer.app import train as run
     from services.trainer.datasets import DatasetError
     from services.trainer.fitting import TrainingDivergedError
@@ -154,7 +195,7 @@ def _trained(dataset: Dataset, settings: TrainerSettings, init_from: str, bars: 
 
     try:
         training = replace(settings.training(), init_from=init_from)
-        return run(dataset, training, _workplace(settings), bars, watermark)
+        return run(dataset, training, _workplace(settings), bars, extent)
     except DatasetError as error:
         raise fail(str(error), 2) from error
     except (TrainingDivergedError, RegistryError, BundleError) as error:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from services.trainer.baselines.registry import fit_baseline
 from services.trainer.bundle_calibration import reliabilities
-from services.trainer.bundle_evaluation import BundleRecommender, evaluated_bundle, evaluation_settings
+from services.trainer.bundle_evaluation import (
+    BundleRecommender,
+    evaluated_bundle,
+    evaluation_settings,
+    served_quality,
+)
 from services.trainer.checkpoints import Checkpoints
 from services.trainer.datasets import Dataset, DatasetError
 from services.trainer.evaluation import Metrics, Recommender, evaluate
 from services.trainer.fingerprints import run_fingerprint
+from services.trainer.increment import FILES, LogExtent, check_unseen, new_events
+from services.trainer.incremental_training import train_increment
 from services.trainer.memory import check_memory
 from services.trainer.metrics_calibration import Reliability
 from services.trainer.presets import SplitName, TrainingSettings
@@ -24,9 +31,15 @@ from services.trainer.training import RECALL_AT, StageMetrics, train_models
 from services.trainer.two_stage import MODEL_STAGES
 from services.trainer.warm_start import WarmStart
 from shared.kernel.clock import Clock
-from shared.model.bundle import open_bundle
+from shared.model.bundle import Bundle, open_bundle
+from shared.model.ranker import RankerModel
 from shared.model.registry import Registry
 from shared.model.retriever import RetrieverModel
+
+_NO_BUNDLE = (
+    "registry {} serves no bundle to go on from; run `winnow train` without --since first, or name a bundle with "
+    "--init-from"
+)
 
 BASELINE = "baseline:"
 """`--stage baseline:NAME` measures a baseline."""
@@ -85,7 +98,7 @@ class Measured:
 
 
 def train(
-    dataset: Dataset, settings: TrainingSettings, place: Workplace, progress: Progress, watermark: str = ""
+    dataset: Dataset, settings: TrainingSettings, place: Workplace, progress: Progress, extent: LogExtent = FILES
 ) -> TrainingReport:
     """Train both stages, measure them, publish them, or keep them aside when a gate failed.
 
@@ -96,22 +109,75 @@ def train(
         settings: of the training.
         place: registry, working folder and clock.
         progress: is told how far each part is.
-        watermark: position of the event log that the data includes; "" for files.
+        extent: which part of the event log the data are; with `since`, the bundle that is served (or
+            `settings.init_from`) goes on with what came after it, and is replaced only by what is no worse.
 
     Raises:
-        DatasetError: there is too little to learn from, or more than fits into memory.
+        DatasetError: there is too little to learn from, or more than fits into memory; or the bundle has seen events
+            that should be new to it.
         TrainingDivergedError: the loss is no number any more; the last good checkpoint is kept.
         RegistryError: the registry cannot be written, or lacks the bundle to begin with.
         BundleError: the bundle to begin with is damaged.
     """
     check_memory(dataset, settings, place.memory_bytes)
+    if extent.since:
+        return _train_since(dataset, settings, place, progress, extent)
     checkpoints = Checkpoints(place.work_dir / "checkpoints", run_fingerprint(dataset, settings))
     warm = _warm_start(settings.init_from, place) if settings.init_from else None
     trained = train_models(dataset, Run(settings, progress, checkpoints, warm))
-    publisher = Publisher(dataset, settings, place.registry, watermark, place.clock)
+    publisher = Publisher(dataset, settings, place.registry, extent.watermark, place.clock)
     publication = publisher.publish(trained)
     checkpoints.clear()
     return TrainingReport(publication, trained.validation, trained.test, trained.seconds)
+
+
+def _train_since(
+    dataset: Dataset, settings: TrainingSettings, place: Workplace, progress: Progress, extent: LogExtent
+) -> TrainingReport:
+    new, served = new_events(extent), place.registry.current()
+    if not (source := settings.init_from or served):
+        raise DatasetError(_NO_BUNDLE.format(place.registry.url))
+    base = _opened(source, place)
+    replaced = _opened(served, place) if served else None
+    for each in (base, replaced):
+        if each:
+            check_unseen(each.manifest, extent)
+    version = base.manifest.version
+    settings = replace(settings, split="time", since=extent.since, init_from=version)
+    warm = WarmStart(RetrieverModel.load(base), version, RankerModel.load(base), same_log=True)
+    checkpoints = Checkpoints(place.work_dir / "checkpoints", run_fingerprint(dataset, settings))
+    trained = train_increment(dataset, new, Run(settings, progress, checkpoints, warm))
+    before = served_quality(replaced, dataset, trained.test_split) if replaced else None
+    publisher = Publisher(dataset, settings, place.registry, extent.watermark, place.clock, before)
+    publication = publisher.publish(trained)
+    checkpoints.clear()
+    return TrainingReport(publication, trained.validation, trained.test, trained.seconds)
+
+
+def _opened(source: str, place: Workplace) -> Bundle:
+    """A version of the registry, or a folder."""
+    return open_bundle(
+        Path(source) if Path(source).is_dir() else place.registry.fetch(source, place.work_dir / "bundles")
+    )
+
+
+def seen_by(init_from: str, place: Workplace) -> str:
+    """The position up to which the bundle to go on from, else the served one, has seen the event log.
+
+    Raises:
+        DatasetError: there is no such bundle, or it was trained on files.
+        BundleError: it is damaged.
+        RegistryError: the registry cannot be read.
+    """
+    if not (source := init_from or place.registry.current()):
+        raise DatasetError(_NO_BUNDLE.format(place.registry.url))
+    manifest = _opened(source, place).manifest
+    if not manifest.watermark:
+        raise DatasetError(
+            f"bundle {manifest.version} was trained on files ({manifest.data_name}) and has no position in the event "
+            "log; pass --since the watermark behind which the log is new to it"
+        )
+    return manifest.watermark
 
 
 def _warm_start(source: str, place: Workplace) -> WarmStart:
@@ -119,11 +185,10 @@ def _warm_start(source: str, place: Workplace) -> WarmStart:
 
     Of a bundle that was fitted on all events its sibling is taken that was not: some of those may be measured on again.
     """
-    cache = place.work_dir / "bundles"
-    bundle = open_bundle(Path(source) if Path(source).is_dir() else place.registry.fetch(source, cache))
+    bundle = _opened(source, place)
     sibling = bundle.manifest.evaluation_version
     if bundle.manifest.holdout.split == "none" and sibling and not Path(source).is_dir():
-        bundle = open_bundle(place.registry.fetch(sibling, cache))
+        bundle = _opened(sibling, place)
     return WarmStart(RetrieverModel.load(bundle), bundle.manifest.version)
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from services.trainer.candidates import Quotas
 from services.trainer.datasets import Dataset, DatasetError
 from services.trainer.datasets_ragged import Ragged
-from services.trainer.evaluation import Requests
+from services.trainer.evaluation import Metrics, Requests, evaluate
 from services.trainer.fingerprints import data_fingerprint
 from services.trainer.moments import Moments
 from services.trainer.presets import TrainingSettings
@@ -85,6 +85,13 @@ class BundleRecommender:
             seen=_known_only(Ragged(self.to_bundle[requests.seen.flat], requests.seen.offsets)),
             catalogue=allowed,
         )
+
+
+def served_quality(bundle: Bundle, dataset: Dataset, split: Split) -> Metrics:
+    """How a bundle does in the order that it is served with, under its version's name."""
+    stage: Stage = "two-stage" if bundle.manifest.serve_order == "ranker" else bundle.manifest.serve_order
+    recommender = BundleRecommender.of(bundle, dataset, split, stage, evaluation_settings(bundle.manifest))
+    return replace(evaluate(recommender, split), name=bundle.manifest.version)
 
 
 def evaluated_bundle(registry: Registry, version: str, cache: Path, dataset: Dataset, split: str) -> tuple[Bundle, str]:

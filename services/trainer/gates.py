@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from services.trainer.comparison import differences
 from services.trainer.evaluation import Metrics
 from services.trainer.training import StageMetrics
 from shared.model.index import IndexTuning
@@ -30,6 +31,25 @@ def gates(validation: StageMetrics, tuning: IndexTuning, finite: float) -> tuple
         _index_recall(tuning),
         _finite(finite),
         *(_ranker_beats(name, stage, validation.two_stage, order) for name, stage in beaten),
+    )
+
+
+def as_good_as(before: Metrics, after: Metrics) -> GateResult:
+    """A bundle that goes on from another one may replace it when it is no worse on events that are new to both.
+
+    Args:
+        before: the bundle that is served, on the test requests.
+        after: its successor on the same.
+    """
+    required, measured = _quality(before), _quality(after)
+    (difference,) = differences([before, after])
+    return GateResult(
+        name="as_good_as_before",
+        passed=measured >= required,
+        measured=measured,
+        required=required,
+        detail=f"NDCG@10 on {len(after.ranks):,} requests of new events, against {before.name}; "
+        f"95 % of the difference: {difference.low:+.4f} to {difference.high:+.4f}",
     )
 
 

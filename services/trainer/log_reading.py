@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from math import nan
 
 import numpy as np
+import numpy.typing as npt
 
 from services.trainer.datasets import Dataset
 from services.trainer.datasets_assembly import assemble
@@ -27,28 +28,37 @@ _KNOWN = frozenset(int(kind) for kind in EventType if kind)
 
 @dataclass(frozen=True, slots=True)
 class LogDataset:
-    """A data set and the log position that it includes."""
+    """A data set and what it holds of the log.
+
+    Attributes:
+        dataset: the events and details.
+        watermark: the position that it includes.
+        new: (E,) which of its events lie behind the position that was asked about.
+    """
 
     dataset: Dataset
     watermark: Watermark
+    new: npt.NDArray[np.bool_]
 
 
-async def read_log(batches: AsyncIterator[LogBatch], *, for_files: bool = False) -> LogDataset:
+async def read_log(
+    batches: AsyncIterator[LogBatch], *, for_files: bool = False, since: Watermark | None = None
+) -> LogDataset:
     """Read batches of the log, in order, to the end of the iterator.
 
     Events without an item and of types that this release does not know teach nothing and are left out; so are
     impressions, which say what was shown and not what was wanted. Deleted items keep their events and lose their
     details. `for_files` gives what interchange files can say: impressions too, and time 0 for an event that was
-    imported without a time.
+    imported without a time. Events behind `since` are told apart; without it none are.
     """
     collected = _Collected(_KNOWN if for_files else _KNOWN - {EventType.IMPRESSION}, undated=for_files)
     watermark = Watermark()
     async for batch in batches:
         for record in batch.records:
             if record.fact is not None:
-                collected.add(record.fact)
+                collected.add(record.fact, is_new=since is not None and not since.covers(record.watermark))
         watermark = batch.watermark
-    return LogDataset(collected.dataset(), watermark)
+    return LogDataset(collected.dataset(), watermark, collected.new_events())
 
 
 @dataclass(slots=True)
@@ -66,11 +76,13 @@ class _Collected:
     event_types: array[int] = field(default_factory=lambda: array("b"))
     values: array[float] = field(default_factory=lambda: array("f"))
     times_s: array[float] = field(default_factory=lambda: array("d"))
+    new: array[int] = field(default_factory=lambda: array("b"))
 
-    def add(self, fact: Fact) -> None:
+    def add(self, fact: Fact, *, is_new: bool) -> None:
         match fact:
             case Event() if fact.item_id and fact.event_type in self.kinds:
                 self._add_event(fact)
+                self.new.append(is_new)
             case Item():
                 self.item_details[fact.item_id] = fact
             case ItemDeletion():
@@ -87,6 +99,11 @@ class _Collected:
         self.values.append(nan if event.value is None else event.value)
         undated = self.undated and event.event_id.startswith(UNDATED)
         self.times_s.append(0.0 if undated else event.event_time_ms / 1000)
+
+    def new_events(self) -> npt.NDArray[np.bool_]:
+        """(E,) in the order of the data set, which sorts stably by time."""
+        order = np.argsort(np.array(self.times_s, np.float64), kind="stable")
+        return np.array(self.new, np.bool_)[order]
 
     def dataset(self) -> Dataset:
         events = RawEvents(

@@ -52,9 +52,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class CleaningReport:
-    """Every step that changed something, in the order of execution."""
+    """Every step that changed something, in the order of execution.
+
+    Attributes:
+        changes: the steps.
+        kept: (E,) which events of the data set are left, in their order; None: all.
+    """
 
     changes: tuple[Change, ...] = field(default=())
+    kept: npt.NDArray[np.bool_] | None = field(default=None, compare=False, repr=False)
 
 
 def clean(dataset: Dataset, options: CleaningOptions) -> tuple[Dataset, CleaningReport]:
@@ -78,7 +84,7 @@ def clean(dataset: Dataset, options: CleaningOptions) -> tuple[Dataset, Cleaning
     if not changed:
         return dataset, CleaningReport()
     cleaned = assemble(raw_events_of(dataset, kept), items, users, dataset.name)
-    return cleaned, CleaningReport(changed)
+    return cleaned, CleaningReport(changed, kept)
 
 
 def occurrences(events: Interactions) -> npt.NDArray[np.int64]:

@@ -64,6 +64,7 @@ class TrainingSettings:
         validation_users: users that validation asks at most.
         quotas, serving_quotas: candidates by source, in training and as the services give them.
         init_from: bundle that the retriever begins as, a version of the registry or a folder; "": at random.
+        since: log position behind which the events to learn from lie; "": all are learned from.
         final_fit: after measuring, go on with all events for what is served; the measured models stay beside it.
     """
 
@@ -87,6 +88,7 @@ class TrainingSettings:
     feature_limit: int = 20_000
     validation_users: int = 2_000
     init_from: str = ""
+    since: str = ""
     final_fit: bool = True
 
     @property

@@ -6,13 +6,14 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from services.trainer.datasets import Dataset, Interactions
 from services.trainer.evaluation import Metrics, batches
 from services.trainer.fingerprints import data_fingerprint
-from services.trainer.gates import gates, serve_order
+from services.trainer.gates import as_good_as, gates, serve_order
 from services.trainer.presets import TrainingSettings
 from services.trainer.splits import Split
 from services.trainer.training import TrainedModels
@@ -55,6 +56,7 @@ class Publisher:
         registry: where bundles go.
         watermark: position of the event log that the data includes; "" for files.
         clock: Unix milliseconds.
+        before: how the bundle that is to be replaced did on the test requests; None: nothing to compare with.
     """
 
     dataset: Dataset
@@ -62,6 +64,7 @@ class Publisher:
     registry: Registry
     watermark: str
     clock: Clock
+    before: Metrics | None = None
 
     def publish(self, trained: TrainedModels) -> Publication:
         """Publish what is served, and store the measured models beside it.
@@ -97,6 +100,8 @@ class Publisher:
         index, tuning = _tuned(models, trained.test_split, self.settings)
         _write_files(path, models, index)
         judged = gates(trained.validation, tuning, _finite_share(models))
+        if self.before is not None:
+            judged = (*judged, as_good_as(self.before, _as_served(trained)))
         facts = self._facts(trained, events, judged).model_copy(
             update={"holdout": holdout, "evaluation_version": sibling, "index": asdict(tuning),
                     "search_k": tuning.search_k, "actions": models.ranker.actions}
@@ -165,8 +170,15 @@ def _finite_share(models: TwoStage) -> float:
 
 def _holdout(dataset: Dataset, trained: Interactions, settings: TrainingSettings) -> Holdout:
     held_out = len(dataset.interactions) - len(trained)
-    first_ms = dataset.interactions.times_s[len(trained)] * 1000 if settings.split == "time" and held_out else 0
-    return Holdout(split=settings.split, cut_ms=round(first_ms), events=held_out)
+    split: Literal["leave-one-out", "time", "newest"] = "newest" if settings.since else settings.split
+    first_ms = dataset.interactions.times_s[len(trained)] * 1000 if split != "leave-one-out" and held_out else 0
+    return Holdout(split=split, cut_ms=round(first_ms), events=held_out)
+
+
+def _as_served(trained: TrainedModels) -> Metrics:
+    """The test's measurement of the order that will be served."""
+    orders = {"ranker": trained.test.two_stage, "retrieval": trained.test.retrieval}
+    return orders.get(serve_order(trained.validation), trained.test.transitions)
 
 
 def _metrics(trained: TrainedModels) -> dict[str, float]:

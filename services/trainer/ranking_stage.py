@@ -84,7 +84,7 @@ class RankingStage:
 
     def __init__(self, data: Encoded, cut: Slice, moments: Moments, run: Run) -> None:
         self._data, self._cut, self._moments = data, cut, moments
-        self._run, self._settings = run, run.settings
+        self._run, self._settings, self._warm = run, run.settings, run.warm_start
         self._sequences = data.sequences(data.train)
         self._unseen = unseen_rows(data.train.item_rows, len(data.dataset.items))
 
@@ -99,7 +99,8 @@ class RankingStage:
         scaler = Scaler.fit(features[lists.rows >= 0].astype(np.float32))
         model = self._new_model(sliced, served, scaler, asked)
         examples = self._examples(model, asked, lists, features, outcomes)
-        self._start(sliced, examples).put_into(model.parts.network)
+        if not (self._warm and self._warm.ranker):
+            self._start(sliced, examples).put_into(model.parts.network)
         judge = Judge.of(self._data, served, self._moments, self._settings)
         task = RankingTask(
             model.parts.network, self._data.table, examples, self._settings.ranking, lambda: judge.ndcg(model)
@@ -156,10 +157,12 @@ class RankingStage:
         return np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], stops - starts)
 
     def _new_model(self, sliced: Retrieval, served: Retrieval, scaler: Scaler, asked: Requests) -> RankerModel:
-        """The ranker begins as the retriever: same towers, heads at zero."""
+        """The ranker begins as the retriever: same towers, heads at zero; or as the ranker of the warm start."""
         torch.manual_seed(self._settings.seed + 2)
         data, source = self._data, sliced.model.network
-        actions = tuple(int(kind) for kind in np.unique(asked.kinds))
+        before = self._warm.ranker if self._warm else None
+        kinds = {int(kind) for kind in np.unique(asked.kinds)} | set(before.actions if before else ())
+        actions = tuple(sorted(kinds))
         network = new_ranker(self._settings.shape, data.encoding, len(data.dataset.items), len(actions))
         for mine, theirs in (
             (network.tower, source.tower),
@@ -170,12 +173,18 @@ class RankingStage:
         ratings = self._ratings(np.arange(len(data.train)))
         known = ratings[np.isfinite(ratings)]
         mean, spread = (float(known.mean()), float(known.std())) if len(known) else (0.0, 0.0)
+        if before and before.parts.calibration.value_spread > 0:  # the weights speak of values on the old scale
+            mean, spread = before.parts.calibration.value_mean, before.parts.calibration.value_spread
+        scaler = before.parts.calibration.scaler if before else scaler
         ones = np.ones(len(actions), np.float32)
         parts = RankerParts(
             network=network, vocabulary=data.dataset.items, encoding=data.encoding, table=data.table, scale=data.scale,
             knowledge=served.knowledge, calibration=Calibration(scaler, ones, 0 * ones, mean, spread), actions=actions,
         )  # fmt: skip
-        return RankerModel(parts)
+        model = RankerModel(parts)
+        if self._warm:
+            self._warm.put_into_ranker(model)
+        return model
 
     def _examples(
         self, model: RankerModel, asked: Requests, lists: CandidateLists, features: Features, outcomes: Rows

@@ -7,6 +7,7 @@ from functools import cached_property
 from math import nan
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from services.trainer.checkpoints import Checkpoints
@@ -94,20 +95,24 @@ class RetrievalStage:
     Args:
         data: encoded.
         run: settings, progress and checkpoints.
+        wanted: (E,) events of the data set that may be targets, the others are context; None: all. Only for fits on
+            the first events of the data set, as those of a cut in time are.
     """
 
-    def __init__(self, data: Encoded, run: Run) -> None:
-        self._data, self._run = data, run
+    def __init__(self, data: Encoded, run: Run, wanted: npt.NDArray[np.bool_] | None = None) -> None:
+        self._data, self._run, self._wanted = data, run, wanted
         self.reports: dict[str, FitReport] = {}
         self._liked_epochs = 0  # of going on, by validation
 
     def fit_new(self, events: Interactions, stage: str) -> Retrieval:
         """A new retriever, until validation says stop."""
-        network, data = self._new_network(), self._data
-        if self._run.warm_start:
-            taken = self._run.warm_start.put_into(network, data.encoding, data.table, data.dataset.items)
-            self._run.progress(WARM_START, 1.0, f"{taken.ids:,} ids, {taken.features:,} features, {taken.encoders}")
-        return self._fit(network, events, self._how(stage, 0, self._run.settings.epochs.sliced))
+        return self._fit(self._begun_network(), events, self._how(stage, 0, self._run.settings.epochs.sliced))
+
+    def begun(self, events: Interactions) -> Retrieval:
+        """The warm start as it is, with the counters of these events."""
+        network = self._begun_network()
+        hide_ids(unseen_rows(events.item_rows, len(self._data.dataset.items)), network.tower.ids)
+        return self._retrieval(network, events)
 
     def fit_on(self, before: Retrieval, events: Interactions, stage: str) -> Retrieval:
         """The same retriever, gone on with more events, until validation says stop."""
@@ -138,7 +143,15 @@ class RetrievalStage:
             learning_rate=settings.learning_rate,
             max_epochs=epochs,
             patience=settings.epochs.patience if patience is None else patience,
+            judge_start=self._wanted is not None,
         )
+
+    def _begun_network(self) -> RetrieverNetwork:
+        network, data = self._new_network(), self._data
+        if self._run.warm_start:
+            taken = self._run.warm_start.put_into(network, data.encoding, data.table, data.dataset.items)
+            self._run.progress(WARM_START, 1.0, f"{taken.ids:,} ids, {taken.features:,} features, {taken.encoders}")
+        return network
 
     def _new_network(self) -> RetrieverNetwork:
         torch.manual_seed(self._run.settings.seed)
@@ -158,6 +171,8 @@ class RetrievalStage:
 
         hide_ids(unseen_rows(events.item_rows, len(self._data.dataset.items)), network.tower.ids)
         sequences = self._data.sequences(events)
+        if self._wanted is not None:
+            sequences = sequences.asking_only(self._wanted[: len(events)])
         task = RetrievalTask(network, self._data.table, sequences, self._run.settings.retrieval, validate)
         self.reports[how.stage] = fit(task, how, self._run.checkpoints, self._run.progress)
         return self._retrieval(network, events)

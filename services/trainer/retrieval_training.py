@@ -83,7 +83,7 @@ class RetrievalTask:
 
     def batches(self, rng: np.random.Generator) -> Iterator[RetrievalBatch]:
         """One epoch: every event once."""
-        windows = cut_windows(self.sequences.offsets, self.network.settings.history_limit, rng)
+        windows = self._asking(cut_windows(self.sequences.offsets, self.network.settings.history_limit, rng))
         for chosen in batches_by_length(windows.stops - windows.starts, self.settings.batch_tokens, rng):
             batch = self._batch(windows.take(chosen))
             if batch.counted.any():
@@ -103,6 +103,11 @@ class RetrievalTask:
         collides = places.negatives[None, :] == target[:, None]
         positive = (users * items[target]).sum(-1)
         return sampled_loss(positive, negative, collides, torch.from_numpy(batch.negatives.log_expected)).mean()
+
+    def _asking(self, windows: Windows) -> Windows:
+        """Those in which something is to be foretold: of an increment most are context of nothing."""
+        targets = np.concatenate(([0], np.cumsum(self.sequences.is_target)))
+        return windows.take(np.flatnonzero(targets[windows.stops] > targets[windows.starts]))
 
     def _batch(self, windows: Windows) -> RetrievalBatch:
         full = self.sequences.packed(windows.starts, windows.stops)

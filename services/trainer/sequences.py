@@ -5,7 +5,7 @@ U users, E events, W windows, T events of the windows of a batch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +56,10 @@ class TrainingSequences:
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    def asking_only(self, wanted: npt.NDArray[np.bool_]) -> TrainingSequences:
+        """The same events, of which only these are to be foretold; (E,) in the order of the interactions."""
+        return replace(self, is_target=self.is_target & wanted[self.events])
 
     def packed(self, starts: Rows, stops: Rows) -> PackedHistories:
         """The events `starts[i]:stops[i]` as histories, one behind the other."""

@@ -88,6 +88,24 @@ def cut_slice(sequences: TrainingSequences, settings: SliceSettings) -> Slice:
     return Slice(ends, np.flatnonzero(behind & sequences.is_target))
 
 
+def new_slice(sequences: TrainingSequences, times_s: Times, new: npt.NDArray[np.bool_], most: int) -> Slice:
+    """Keep the new events for the ranker: a bundle that has not seen them is the retriever it learns on.
+
+    Args:
+        sequences: old and new events.
+        times_s: (E,) of the interactions that the sequences are made of, never falling.
+        new: (E,) of the interactions, at least one.
+        most: of any user, the latest ones.
+    """
+    users = np.repeat(np.arange(len(sequences)), np.diff(sequences.offsets))
+    places = np.flatnonzero(new[sequences.events])
+    ends = sequences.offsets[1:].copy()
+    np.minimum.at(ends, users[places], places)
+    asked = places[sequences.is_target[places] & (places > sequences.offsets[users[places]])]
+    later = np.cumsum(np.bincount(users[asked], minlength=len(sequences)))[users[asked]] - 1 - np.arange(len(asked))
+    return Slice(ends, asked[later < most], float(times_s[max(0, int(np.argmax(new)) - 1)]))
+
+
 def requests_at(sequences: TrainingSequences, asked: Rows, limit: int) -> tuple[Rows, Rows, Rows, Rows]:
     """Histories and requests for events to be foretold.
 

@@ -22,6 +22,12 @@ MIN_EVENTS = 3
 TIME_CUT = 0.9
 """Share of the events before the cut of a time split."""
 
+NEW_CUTS: dict[str, tuple[float, float]] = {"validation": (0.8, 0.9), "test": (0.9, 1.0)}
+"""Which shares of the new events an increment is validated and tested on; those before are learned from."""
+
+MIN_NEW = 10
+"""New events from which on each of the three parts has one."""
+
 Stage = Literal["test", "validation"]
 
 
@@ -137,32 +143,66 @@ def time_split(dataset: Dataset, cut: float = TIME_CUT, stage: Stage = "test") -
     end = len(events) if stage == "test" else int(len(events) * cut)
     border = int(end * cut)
     targets = _first_new_items(events, border, end, len(dataset.items))
-    scored = events.user_rows[targets].astype(np.int64)
-    if not len(scored):
+    if not len(targets):
         raise DatasetError(
             f"no user of {dataset.name} has an event before and a new item after {cut:.0%} of the events"
         )
+    return _cut(dataset, border, targets, f"time {stage}")
+
+
+def newest_split(dataset: Dataset, new: npt.NDArray[np.bool_], stage: Stage = "test") -> Split:
+    """A time split of the new events alone: asked is who was there before, for the first new item behind the cut.
+
+    Args:
+        dataset: old and new events.
+        new: (E,) which events are new.
+        stage: which part of them is foretold.
+
+    Raises:
+        DatasetError: there are too few new events, or nobody to ask.
+    """
+    events, places = dataset.interactions, np.flatnonzero(new)
+    if len(places) < MIN_NEW:
+        raise DatasetError(f"{dataset.name} has {len(places)} new events; {MIN_NEW} are needed to learn and to measure")
+    first, last = (int(len(places) * share) for share in NEW_CUTS[stage])
+    border, end = int(places[first]), int(places[last]) if last < len(places) else len(events)
+    targets = _first_new_items(events, border, end, len(dataset.items), new)
+    if not len(targets):
+        raise DatasetError(
+            f"no user of {dataset.name} who was there before has a new item among the {stage} part of the "
+            f"{len(places)} new events; wait for more of them, or train without --since"
+        )
+    return _cut(dataset, border, targets, f"newest {stage}")
+
+
+def _cut(dataset: Dataset, border: int, targets: npt.NDArray[np.int64], name: str) -> Split:
+    """Everything before the border is train; all requests are made there."""
+    events = dataset.interactions
+    scored = events.user_rows[targets].astype(np.int64)
     sequences = events.by_user()
     before = np.bincount(events.user_rows[:border], minlength=events.users_count)
-    histories = Ragged.from_slices(sequences.order, sequences.offsets[scored], before[scored])
     return Split(
-        name=f"time {stage}",
+        name=name,
         interactions=events,
         train_events=np.arange(border),
         train=events.take(np.arange(border)),
         user_rows=scored.astype(np.int32),
-        histories=histories,
+        histories=Ragged.from_slices(sequences.order, sequences.offsets[scored], before[scored]),
         target_events=targets,
         catalogue=_catalogue(dataset),
         cut_s=float(events.times_s[border - 1]),
     )
 
 
-def _first_new_items(events: Interactions, border: int, end: int, items: int) -> npt.NDArray[np.int64]:
+def _first_new_items(
+    events: Interactions, border: int, end: int, items: int, allowed: npt.NDArray[np.bool_] | None = None
+) -> npt.NDArray[np.int64]:
     """Per user, ascending: the first event in [border, end) whose item the user did not have before the border."""
     pairs = events.user_rows.astype(np.int64) * items + events.item_rows
     known_users = np.isin(events.user_rows[border:end], events.user_rows[:border])
     new = known_users & ~np.isin(pairs[border:end], pairs[:border])
+    if allowed is not None:
+        new &= allowed[border:end]
     candidates = border + np.flatnonzero(new)
     _, first = np.unique(events.user_rows[candidates], return_index=True)
     return candidates[first]

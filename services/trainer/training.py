@@ -76,18 +76,18 @@ def train_models(dataset: Dataset, run: Run) -> TrainedModels:
     seconds: dict[str, float] = {}
     data = Encoded.of(dataset, validation, run.settings)
     retrievers = RetrievalStage(data, run)
-    with _timed(seconds, "both stages"):
+    with timed(seconds, "both stages"):
         chosen = _fit_both(data, retrievers, run)
-    with _timed(seconds, "validation"):
-        on_validation = _measured_on(chosen, data.validation)
-    with _timed(seconds, "retriever for the test"):
-        measured = _gone_on(chosen, retrievers, data, test.train, "retriever-test")
-    with _timed(seconds, "test"):
-        on_test = _measured_on(measured, test)
+    with timed(seconds, "validation"):
+        on_validation = measured_on(chosen, data.validation)
+    with timed(seconds, "retriever for the test"):
+        measured = gone_on(chosen, retrievers, data, test.train, "retriever-test")
+    with timed(seconds, "test"):
+        on_test = measured_on(measured, test)
     served = measured
     if run.settings.final_fit:
-        with _timed(seconds, "final fit"):
-            served = _gone_on(measured, retrievers, data, dataset.interactions, "retriever-final")
+        with timed(seconds, "final fit"):
+            served = gone_on(measured, retrievers, data, dataset.interactions, "retriever-final")
     return TrainedModels(measured, test.train, served, test, on_validation, on_test, seconds)
 
 
@@ -123,7 +123,7 @@ def _sliced(sequences: TrainingSequences, train: Interactions, settings: Trainin
     return cut_slice(sequences, settings.slice)
 
 
-def _gone_on(models: TwoStage, retrievers: RetrievalStage, data: Encoded, events: Interactions, stage: str) -> TwoStage:
+def gone_on(models: TwoStage, retrievers: RetrievalStage, data: Encoded, events: Interactions, stage: str) -> TwoStage:
     """The models with more events: the retriever goes on, counters and features follow, the ranker's weights stay."""
     if len(events) == len(data.train):
         return models
@@ -136,7 +136,8 @@ def _knowing(ranker: RankerModel, retrieval: Retrieval) -> RankerModel:
     return RankerModel(replace(ranker.parts, knowledge=retrieval.knowledge))
 
 
-def _measured_on(models: TwoStage, split: Split) -> StageMetrics:
+def measured_on(models: TwoStage, split: Split) -> StageMetrics:
+    """Each stage by itself and both together."""
     return StageMetrics(
         retrieval=evaluate(models.showing("retrieval"), split, recall_at=RECALL_AT),
         transitions=evaluate(models.showing("transitions"), split, recall_at=RECALL_AT),
@@ -145,7 +146,8 @@ def _measured_on(models: TwoStage, split: Split) -> StageMetrics:
 
 
 @contextmanager
-def _timed(seconds: dict[str, float], part: str) -> Iterator[None]:
+def timed(seconds: dict[str, float], part: str) -> Iterator[None]:
+    """Note the wall time of a part."""
     begin = time.perf_counter()
     yield
     seconds[part] = time.perf_counter() - begin

@@ -49,12 +49,13 @@ class Holdout(_Frozen):
 
     Attributes:
         split: `none` = trained on every event, any evaluation on the same data is in-sample;
-            `leave-one-out` = the last two events of each user were kept out; `time` = everything from `cut_ms` on was.
-        cut_ms: Unix milliseconds of the first event kept out (time split), else 0.
+            `leave-one-out` = the last two events of each user were kept out; `time` = everything from `cut_ms` on was;
+            `newest` = of the new events that a bundle went on with, those from `cut_ms` on.
+        cut_ms: Unix milliseconds of the first event kept out (`time` and `newest`), else 0.
         events: how many events were kept out.
     """
 
-    split: Literal["none", "leave-one-out", "time"]
+    split: Literal["none", "leave-one-out", "time", "newest"]
     cut_ms: int = 0
     events: int = 0
 

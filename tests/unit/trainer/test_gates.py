@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from services.trainer.evaluation import Metrics
-from services.trainer.gates import gates, serve_order
+from services.trainer.gates import as_good_as, gates, serve_order
+from services.trainer.metrics import discounted_gains
 from services.trainer.training import StageMetrics
 from shared.model.index import IndexTuning
 
@@ -46,3 +47,19 @@ def test_a_ranker_that_loses_to_the_counter_says_so_and_blocks_nothing() -> None
     assert not results["ranker_beats_transitions"].passed
     assert not results["ranker_beats_transitions"].blocking
     assert "the transition counter's order is served" in results["ranker_beats_transitions"].detail
+
+
+@pytest.mark.parametrize(("after", "passed"), [(1, True), (2, True), (3, False), (0, False)])
+def test_a_bundle_that_went_on_may_replace_the_served_one_when_it_is_no_worse(after: int, passed: bool) -> None:
+    gate = as_good_as(ranked("served", 2), ranked("successor", after))
+
+    assert gate.passed is passed
+    assert gate.blocking
+    assert "on 4 requests of new events, against served" in gate.detail
+
+
+def ranked(name: str, rank: int) -> Metrics:
+    """Four users whose target has this rank; 0 = it is not listed."""
+    ranks = np.full(4, rank, np.int64)
+    ndcg = float(discounted_gains(ranks, 10).mean())
+    return Metrics(name, "world", 10, {"ndcg@10": ndcg}, {}, {}, 0.0, ranks, np.empty((4, 10), np.int32))

@@ -28,6 +28,17 @@ async def test_the_log_reads_as_events_in_time_order_with_their_details() -> Non
     assert data.user_details[0].interest_tags == ("crime",)
 
 
+async def test_events_behind_a_position_are_told_from_those_before_whatever_their_times() -> None:
+    log = MemoryLog()
+    since = await log.append([happened("1", "u", "a", 3000), happened("2", "u", "b", 1000)])
+    await log.append([happened("3", "u", "c", 2000), happened("4", "u", "d", 4000)])
+
+    read = await read_log(log.tail(Watermark(), follow=False), since=since)
+
+    items = [read.dataset.items.ids[row] for row in read.dataset.interactions.item_rows]
+    assert dict(zip(items, read.new.tolist(), strict=True)) == {"b": False, "c": True, "a": False, "d": True}
+
+
 async def test_what_teaches_nothing_is_left_out() -> None:
     log = MemoryLog()
     await log.append([
