@@ -95,6 +95,8 @@ class SqliteEventLog:
     async def erase(self, user_id: str) -> ErasureReceipt | None:
         """Destroy the user's key, append the tombstone, and leave no copy of the key in any file; None: not known.
 
+        An erasure that came to no end, because the process or the call ended, is in the receipt of the next call.
+
         Raises:
             ServiceError: STORAGE_FULL (nothing was done), STORAGE_UNAVAILABLE (call again), NOT_READY (closed).
         """
@@ -102,11 +104,13 @@ class SqliteEventLog:
             erased = await self._commits.alone(lambda: self._writer.erase(user_id))
         finally:
             self._publish(self._writer.head)
-        if erased is None:
+        if not erased:
             return None
-        records, first = await self._reader.held(erased.key_row, erased.offset - 1)
-        began = Watermark.of(first) if first else None
-        return ErasureReceipt(Watermark.of(erased.offset), records, erased.erased_ms, began)
+        held = [await self._reader.held(each.key_row, each.offset - 1) for each in erased]
+        await self._commits.alone(lambda: self._writer.untold.settle(erased))
+        first = min((first for _, first in held if first), default=0)
+        began, latest = Watermark.of(first) if first else None, erased[-1]
+        return ErasureReceipt(Watermark.of(latest.offset), sum(count for count, _ in held), latest.erased_ms, began)
 
     async def expiry(self) -> Expiry:
         """What retention has taken out, see `ForgettingLog`."""

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import structlog
 
@@ -18,6 +18,7 @@ from services.feedback.sqlite_database import transaction, truncate_write_ahead
 from services.feedback.sqlite_retention import RetentionTable, Sweep
 from services.feedback.storage_errors import COMPONENT, storage_errors
 from services.feedback.telemetry import COMMIT_SECONDS, ERASURES, RECORDS, REPEATS
+from services.feedback.untold_erasures import ErasedUser, UntoldErasures
 from shared.domain.event_log import Erasure
 from shared.domain.expiry import Expiry
 from shared.domain.watermark import Watermark
@@ -38,14 +39,6 @@ SELECT log_offset, event_hash FROM log WHERE log_offset > ? AND event_hash IS NO
 REBUILD_IDS: Final = 50_000
 
 log = structlog.get_logger()
-
-
-class ErasedUser(NamedTuple):
-    """Who was erased, the offset of the tombstone, and when."""
-
-    key_row: int
-    offset: int
-    erased_ms: int
 
 
 class SqliteWriter:
@@ -69,7 +62,8 @@ class SqliteWriter:
         self._keys = UserKeys(connection, hashes)
         self.retention = RetentionTable(connection)
         self._old_key_in_write_ahead = False
-        self._untold: dict[str, ErasedUser] = {}  # whose erasure ended with an error
+        self._hashes = hashes
+        self.untold = UntoldErasures(connection)
         self.head: int = connection.execute("SELECT max(log_offset) FROM log").fetchone()[0] or 0
         self._catch_up()
 
@@ -107,8 +101,12 @@ class SqliteWriter:
         with storage_errors(self._folder):
             return self._keys.find(user_id)
 
-    def erase(self, user_id: str) -> ErasedUser | None:
-        """Destroy a user's key and write the tombstone; None when the log knows no such user.
+    def erase(self, user_id: str) -> tuple[ErasedUser, ...]:
+        """Destroy a user's key and write the tombstone.
+
+        Returns:
+            Every life of the user whose receipt is owed, with those of earlier calls that came to no end; none when
+            the log knows no such user.
 
         Raises:
             ServiceError: STORAGE_FULL, STORAGE_UNAVAILABLE.
@@ -117,19 +115,20 @@ class SqliteWriter:
             if self._old_key_in_write_ahead:
                 self._empty_write_ahead()
             identity = self._keys.find(user_id)
+            user_hash = self._hashes.user(user_id)
             if identity is None:
-                return self._untold.pop(user_id, None)
+                return self.untold.of(user_hash)
             now_ms = self._clock()
             tombstone = (self.head + 1, now_ms, identity.key_row, CLEAR, None, fact_to_bytes(Erasure(now_ms)))
             with transaction(self._connection):
                 self._keys.destroy(user_id, identity)
                 self._connection.execute(INSERT, tombstone)
+                self.untold.note(user_hash, ErasedUser(identity.key_row, tombstone[0], now_ms))
             forget_ciphers()
             ERASURES.inc()
             self._advance([tombstone])
-            self._untold[user_id] = ErasedUser(identity.key_row, self.head, now_ms)
             self._empty_write_ahead()
-        return self._untold.pop(user_id)
+            return self.untold.of(user_hash)
 
     def expire(self, expiry: Expiry) -> int:
         """Append an expiry in place of the last one; gives its offset.

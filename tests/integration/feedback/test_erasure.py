@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +18,7 @@ from services.feedback.record_codec import unseal
 from services.feedback.sqlite_database import transaction
 from shared.domain.event_log import EventLog
 from shared.domain.items import Item, User
+from shared.domain.watermark import Watermark
 from shared.kernel.errors import ErrorReason, ServiceError
 from tests.contract.event_log_adapters import event, open_sqlite, records, slate
 
@@ -148,6 +152,68 @@ async def test_an_erasure_that_was_cut_off_before_the_files_were_cleaned_is_fini
     async with open_sqlite(crashed) as log:
         assert holding(crashed, key) == []
         assert {record.fact for record in await records(log)} == {None}
+
+
+async def stopped_in_the_search(folder: Path, kill: bool) -> None:
+    """A process that erases the user and ends before it has counted what that removed."""
+    program = f"""
+import asyncio, os, sys
+from pathlib import Path
+from tests.contract.event_log_adapters import open_sqlite
+from services.feedback.sqlite_reader import SqliteReader
+
+async def never(self, key_row, through):
+    print("searching", flush=True)
+    if {kill}:
+        os.kill(os.getpid(), 9)
+    raise asyncio.CancelledError  # as when the service stops
+
+async def main():
+    SqliteReader.held = never
+    async with open_sqlite(Path(sys.argv[1])) as log:
+        await log.erase({USER!r})
+
+asyncio.run(main())
+"""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, str(folder), stdout=PIPE, stderr=DEVNULL
+    )
+    printed, _ = await process.communicate()
+    assert printed == b"searching\n"
+
+
+@pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])
+async def test_the_receipt_of_a_process_that_ended_during_the_search_is_given_by_the_next_one(
+    tmp_path: Path, kill: bool
+) -> None:
+    async with open_sqlite(tmp_path) as log:
+        await write_about(log, USER)
+        await log.append([event(900)])
+    await stopped_in_the_search(tmp_path, kill)
+
+    async with open_sqlite(tmp_path) as log:
+        assert [record.fact for record in await records(log)][:52] == [None] * 52
+        receipt = await log.erase(USER)
+        again = await log.erase(USER)
+
+        assert receipt is not None
+        assert (receipt.records, receipt.watermark, receipt.first) == (52, await log.head(), Watermark.of(1))
+        assert again is None
+    async with open_sqlite(tmp_path) as log:
+        assert await log.erase(USER) is None
+
+
+async def test_who_came_back_after_a_search_that_a_restart_ended_has_both_lives_in_the_receipt(tmp_path: Path) -> None:
+    async with open_sqlite(tmp_path) as log:
+        await write_about(log, USER)
+    await stopped_in_the_search(tmp_path, kill=True)
+
+    async with open_sqlite(tmp_path) as log:
+        await log.append([event(950, user_id=USER)])
+        receipt = await log.erase(USER)
+
+        assert receipt is not None
+        assert (receipt.records, receipt.watermark, receipt.first) == (53, await log.head(), Watermark.of(1))
 
 
 async def test_a_reader_that_holds_an_old_copy_makes_the_erasure_say_so_and_succeed_later(

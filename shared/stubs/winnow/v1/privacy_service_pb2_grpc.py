@@ -55,8 +55,9 @@ class PrivacyServiceServicer:
         """EraseUser destroys the user's key, so that no payload about them can be read again, and appends a tombstone that
         every projection follows. An unknown user is OK with an empty receipt. Events that arrive afterwards under the
         same user id begin a new identity that knows nothing of the old one. Where the deadline ends while the log is still
-        searched for what was removed, the search goes on: call again for the receipt, before the service is restarted; one
-        that was restarted answers as for an unknown user. Fails with DEPENDENCY_UNAVAILABLE, nothing
+        searched for what was removed, the search goes on: call again for the receipt. The embedded log searches again when
+        the service was restarted meanwhile; a log in Kafka, and one whose search had ended, answer after a restart as for
+        an unknown user. Fails with DEPENDENCY_UNAVAILABLE, nothing
         done, when the registry of bundles cannot be read.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
