@@ -18,6 +18,7 @@ from services.trainer.checkpoints import Checkpoints
 from services.trainer.datasets import Dataset, DatasetError
 from services.trainer.evaluation import Metrics, Recommender, evaluate
 from services.trainer.fingerprints import run_fingerprint
+from services.trainer.in_sample import check_held_out
 from services.trainer.increment import FILES, LogExtent, check_unseen, new_events
 from services.trainer.incremental_training import train_increment
 from services.trainer.memory import check_memory
@@ -113,8 +114,8 @@ def train(
             `settings.init_from`) goes on with what came after it, and is replaced only by what is no worse.
 
     Raises:
-        DatasetError: there is too little to learn from, or more than fits into memory; or the bundle has seen events
-            that should be new to it.
+        DatasetError: there is too little to learn from, or more than fits into memory; or the bundle to begin as has
+            seen events that should be new to it.
         TrainingDivergedError: the loss is no number any more; the last good checkpoint is kept.
         RegistryError: the registry cannot be written, or lacks the bundle to begin with.
         BundleError: the bundle to begin with is damaged.
@@ -123,7 +124,11 @@ def train(
     if extent.since:
         return _train_since(dataset, settings, place, progress, extent)
     checkpoints = Checkpoints(place.work_dir / "checkpoints", run_fingerprint(dataset, settings))
-    warm = _warm_start(settings.init_from, place) if settings.init_from else None
+    warm = None
+    if settings.init_from:
+        bundle = _beginning(settings.init_from, place)
+        check_held_out(bundle, dataset, extent, settings.split)
+        warm = WarmStart(RetrieverModel.load(bundle), bundle.manifest.version)
     trained = train_models(dataset, Run(settings, progress, checkpoints, warm))
     publisher = Publisher(dataset, settings, place.registry, extent.watermark, place.clock)
     publication = publisher.publish(trained)
@@ -180,8 +185,8 @@ def seen_by(init_from: str, place: Workplace) -> str:
     return manifest.watermark
 
 
-def _warm_start(source: str, place: Workplace) -> WarmStart:
-    """The retriever of a bundle: a version of the registry, or a folder.
+def _beginning(source: str, place: Workplace) -> Bundle:
+    """The bundle to begin as: a version of the registry, or a folder.
 
     Of a bundle that was fitted on all events its sibling is taken that was not: some of those may be measured on again.
     """
@@ -189,7 +194,7 @@ def _warm_start(source: str, place: Workplace) -> WarmStart:
     sibling = bundle.manifest.evaluation_version
     if bundle.manifest.holdout.split == "none" and sibling and not Path(source).is_dir():
         bundle = _opened(sibling, place)
-    return WarmStart(RetrieverModel.load(bundle), bundle.manifest.version)
+    return bundle
 
 
 def measure(dataset: Dataset, stage: str, split: SplitName, place: Workplace, version: str = "") -> Measured:

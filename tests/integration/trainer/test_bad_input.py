@@ -97,3 +97,32 @@ def test_where_all_times_are_equal_the_order_of_rows_decides_and_repeated_rows_c
     assert outcome.told["published"]
     (change,) = outcome.told["prepared"]["changes"]
     assert (change["step"], change["count"]) == ("dropped repeated events", 7)
+
+
+def test_texts_of_any_language_or_none_and_a_broken_image_cost_their_items_a_vector_at_most(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WINNOW_CONTENT_TEXT_ENCODER", "multilingual")
+    monkeypatch.setenv("WINNOW_CONTENT_IMAGE_ENCODER", "efficientnet-lite0")
+    titles = [
+        "",
+        "   ",
+        "ᚠᚢᚦᚨᚱᚲ",
+        "𓀀𓁐𓃭",
+        "ⵜⴰⵎⴰⵣⵉⵖⵜ",
+        "\u200b\u200d",
+        "🙃🙃🙃",
+        "ကမ္ဘာ",
+        "x" * 100_000,
+        "Heat",
+        "Été",
+        "\0",
+    ]
+    items: list[dict[str, Any]] = [{"item_id": f"i{row}", "title": title} for row, title in enumerate(titles)]
+    items[0]["image_uri"] = "data:image/png;base64,bm8gcGljdHVyZQ=="
+
+    outcome = trained(walked(), items)
+
+    assert outcome.told["published"]
+    assert [each["item_id"] for each in outcome.told["prepared"]["refused_contents"]] == ["i0"]
+    assert 1 <= sum(outcome.told["prepared"]["vectors"].values()) < ITEMS
