@@ -44,6 +44,11 @@ class FeedbackProcess:
         address: str = await asyncio.to_thread(self._told.recv)
         return address
 
+    def memory_kib(self) -> int:
+        """Memory of its own, without what the kernel keeps of files."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(next(line for line in status.splitlines() if line.startswith("RssAnon:")).split()[1])
+
     async def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
         self._process.kill()
@@ -58,7 +63,7 @@ def serve(data_dir: Path, tell: Connection, more: dict[str, object]) -> None:
     @asynccontextmanager
     async def app() -> AsyncIterator[None]:
         ports = {"address": "127.0.0.1:0", "metrics_port": 0}
-        settings = load(FeedbackSettings, data_dir=data_dir, ids_in_memory=IDS_IN_MEMORY, **ports, **more)
+        settings = load(FeedbackSettings, data_dir=data_dir, **{"ids_in_memory": IDS_IN_MEMORY, **ports, **more})
         async with open_feedback(settings, system_clock) as service, serving(settings, [service.hosted]) as server:
             tell.send(server.address)
             yield
