@@ -43,8 +43,10 @@ class Environment:
         constraints = self.folder / "constraints.txt"
         constraints.write_text("\n".join(PINNED.findall((ROOT / "requirements.lock").read_text())))
         self._uv("venv", "--python", sys.executable, str(self.folder / "venv"))
+        if self.service in WITH_TORCH:
+            self._install_torch()
         source = f"{ROOT}[{EXTRAS[self.service]}]" if EXTRAS[self.service] else str(ROOT)
-        self._uv("pip", "install", "--constraint", str(constraints), *self._torch(), source)
+        self._uv("pip", "install", "--constraint", str(constraints), source)
 
     def can_import(self, *names: str) -> set[str]:
         """Which of the named packages are there."""
@@ -83,20 +85,23 @@ class Environment:
             process.wait(STOP_SECONDS)
         assert process.returncode == 0, log.read_text()[-3000:]
 
-    def _torch(self) -> list[str]:
-        """The CPU's build where it can be found, as deploy/setup.sh takes it."""
-        if self.service not in WITH_TORCH:
-            return []
+    def _install_torch(self) -> None:
+        """As deploy/setup.sh does: apart, from the index that is named, the CPU's build where it can be found."""
         wanted = os.environ.get("TORCH", "torch==2.13.0")
-        folders = os.environ.get("PIP_FIND_LINKS", "").split()
-        built = [f"--find-links={folder}" for folder in folders]
-        there = any(list(Path(folder).glob("torch-*+cpu-*.whl")) for folder in folders)
-        return [*built, f"{wanted}+cpu" if there else wanted]
+        index = [f"--index-url={url}"] if (url := os.environ.get("TORCH_INDEX_URL")) else []
+        links = [f"--find-links={folder}" for folder in os.environ.get("PIP_FIND_LINKS", "").split()]
+        # Without what it needs, which is no matter of torch's index: the service's own installation brings that.
+        install = ("pip", "install", "--no-deps", *index, *links)
+        if self._tried(*install, f"{wanted}+cpu").returncode:
+            self._uv(*install, wanted)
 
     def _uv(self, *arguments: str) -> None:
-        environ = self._environ() | {"VIRTUAL_ENV": str(self.folder / "venv")}
-        made = subprocess.run([UV, *arguments], env=environ, capture_output=True, text=True, check=False)
+        made = self._tried(*arguments)
         assert made.returncode == 0, made.stderr[-3000:]
+
+    def _tried(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environ = self._environ() | {"VIRTUAL_ENV": str(self.folder / "venv")}
+        return subprocess.run([UV, *arguments], env=environ, capture_output=True, text=True, check=False)
 
     def _program(self, name: str) -> Path:
         return self.folder / "venv" / "bin" / name
