@@ -116,5 +116,6 @@ def test_the_methods_that_are_repeated_exist_and_repeating_them_does_no_harm() -
         "winnow.v1.FeedbackService/RecordEvents",  # event_id makes a repeat the same event
     }
     assert {code for rule in config["methodConfig"] for code in rule["retryPolicy"]["retryableStatusCodes"]} == {
-        "UNAVAILABLE"
+        "UNAVAILABLE",
+        "CANCELLED",  # what a server that stops says of calls that it has not begun
     }
