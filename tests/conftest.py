@@ -13,3 +13,6 @@ settings.load_profile("soak" if os.environ.get("WINNOW_SOAK") else "ci")
 
 # Services that tests start read texts as `winnow[all]` does; BERT, which is slower to load, has tests of its own.
 os.environ.setdefault("WINNOW_CONTENT_TEXT_ENCODER", "multilingual")
+
+# Other tests may hold the processor for longer than calls may wait; what is refused then has tests of its own.
+os.environ.setdefault("WINNOW_LIMIT_BACKLOG_MS", "0")

@@ -214,7 +214,9 @@ async def population(folder: Path, surface: str, world: int) -> AsyncIterator[Po
         own = load(FeatureSettings, data_dir=folder, store="memory")
         async with open_feature(own, clock, feedback.feedback) as feature:
             await feature.hosted.readiness.wait_ready()
-            settings = load(RecommendationSettings, data_dir=folder, surfaces_dir=folder / "surfaces", target_ms=0)
+            settings = load(
+                RecommendationSettings, data_dir=folder, surfaces_dir=folder / "surfaces", target_ms=0, late_ms=0
+            )
             stand_ins = (WorldRetrieval(feature.features, catalogue), WorldRanking(catalogue))
             ports = (feedback.feedback, feature.features, *stand_ins)
             async with open_recommendation(settings, clock, *ports) as front:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from winnow.v1.recommendation_service_pb2_grpc import add_RecommendationServiceS
 
 from services.recommendation.admission import Admission
 from services.recommendation.answering import PageWriter
+from services.recommendation.crowding import Crowd
 from services.recommendation.dependencies import Dependencies
 from services.recommendation.filters import id_filters, item_filters
 from services.recommendation.hydration import ItemHydration, ViewerHydration
@@ -112,6 +114,7 @@ def _recommender(parts: _Parts) -> Recommender:
         clock=clock,
         ids=RecommendationIds(clock, np.random.default_rng()),
         admission=Admission(surfaces, KnownAttributes(ports.features)),
+        crowd=Crowd(settings.late_ms, time.monotonic),
         pipeline=pipeline,
         quality=stages.quality,
         pages=NextPages(tokens, Slates(reserve, parts.recorder, ports.feedback), checks),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from services.recommendation import telemetry
 from services.recommendation.admission import Admission
 from services.recommendation.answering import PageWriter
+from services.recommendation.crowding import Crowd
 from services.recommendation.identity import RecommendationIds, seed_of
 from services.recommendation.lookups import Lookups
 from services.recommendation.next_page import NextPages
@@ -36,6 +37,7 @@ class Recommender:
     clock: Clock
     ids: RecommendationIds
     admission: Admission
+    crowd: Crowd
     pipeline: Pipeline
     quality: QualityFactor
     pages: NextPages
@@ -51,23 +53,14 @@ class Recommender:
         """A slate, or the next page of one.
 
         Raises:
-            ServiceError: INVALID_FIELD, PAGE_TOKEN_INVALID, PAGE_TOKEN_EXPIRED.
+            ServiceError: INVALID_FIELD, PAGE_TOKEN_INVALID, PAGE_TOKEN_EXPIRED, OVERLOADED.
         """
         query, journey = await self.admission.admit(query)
         if query.page_token:
             return await self._next(query, journey)
-        recommendation_id, began_s = self.ids.next(), query.budget.ticks()
-        query = replace(query, seed=seed_of(recommendation_id))
-        slate = await self.pipeline.rank(query, recommendation_id, self.clock(), journey)
-        shown = len(slate.served.shown_rows)
-        after = Place(recommendation_id, shown, shown) if len(slate.served.reserve_rows) else None
-        answer = await self._answer(query, slate, 0, after, journey)
-        telemetry.RANKED.observe(len(slate.served.candidates))
-        telemetry.UNDERFILLED.inc(shown < query.page_size)
-        if not query.explain:  # an explanation takes longer, however many are ranked
-            spent_ms = (query.budget.ticks() - began_s) * 1e3
-            self.quality.learn(spent_ms - sum(map(journey.spent_ms, WHATEVER_IS_RANKED)))
-        return answer
+        # An explanation takes longer, and so does waiting for an event, however many are asked for.
+        with self.crowd.place(tells=not (query.explain or query.min_watermark.positions)):
+            return await self._first(query, journey)
 
     async def similar(self, query: Query, item_ids: Sequence[str]) -> Listing:
         """Items like the given ones."""
@@ -88,6 +81,22 @@ class Recommender:
     async def status(self) -> SystemStatus:
         """One page about the running system."""
         return await self.page.read()
+
+    async def _first(self, query: Query, journey: Journey) -> Answer:
+        recommendation_id, began_s = self.ids.next(), query.budget.ticks()
+        query = replace(query, seed=seed_of(recommendation_id))
+        try:
+            slate = await self.pipeline.rank(query, recommendation_id, self.clock(), journey)
+            shown = len(slate.served.shown_rows)
+            after = Place(recommendation_id, shown, shown) if len(slate.served.reserve_rows) else None
+            answer = await self._answer(query, slate, 0, after, journey)
+        finally:  # a request that its caller has given up tells most of all
+            if not query.explain:
+                spent_ms = (query.budget.ticks() - began_s) * 1e3
+                self.quality.learn(spent_ms - sum(map(journey.spent_ms, WHATEVER_IS_RANKED)))
+        telemetry.RANKED.observe(len(slate.served.candidates))
+        telemetry.UNDERFILLED.inc(shown < query.page_size)
+        return answer
 
     async def _next(self, query: Query, journey: Journey) -> Answer:
         with journey.stage("page"):

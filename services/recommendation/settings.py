@@ -24,9 +24,12 @@ class RecommendationSettings(ListeningSettings, prefix="RECOMMENDATION"):
     )
     answer_margin_ms: int = Field(10, ge=0, description="part of the caller's deadline kept for sending the answer")
     target_ms: float = Field(
-        500.0, ge=0, description="fewer candidates are ranked while answers take longer than this; 0: never fewer"
+        100.0, ge=0, description="fewer candidates are ranked while answers take longer than this; 0: never fewer"
     )
     target_percentile: float = Field(0.95, gt=0, lt=1, description="share of the answers that shall meet the target")
+    late_ms: float = Field(
+        150.0, ge=0, description="fewer slates are made at once while answers take longer than this; 0: no such limit"
+    )
     page_token_secret: SecretStr | None = Field(
         None,
         min_length=16,

@@ -19,6 +19,10 @@ SURFACES_REFUSED: Final = gauge(
 QUALITY_FACTOR: Final = gauge(
     "recommendation_quality_factor", "Share of the candidates that is ranked; below 1 while answers miss their target."
 )
+CONCURRENCY_LIMIT: Final = gauge(
+    "recommendation_concurrency_limit", "Slates that may be made at once; falls while answers come late."
+)
+CROWDED_OUT: Final = counter("recommendation_crowded_out", "Requests that were refused because all places were taken.")
 CANDIDATES: Final = counter("recommendation_candidates", "Candidates that a source added.", [Label.SOURCE])
 FILTERED: Final = counter("recommendation_filtered", "Candidates that a filter removed.", [Label.FILTER])
 RANKED: Final = histogram(

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from shared.kernel.backlog import Backlog
 from shared.kernel.errors import ErrorReason, ServiceError
 from shared.kernel.telemetry import STREAMS
 
@@ -26,6 +27,7 @@ class RequestLimits:
         max_streams: Streams that are open at the same time.
         max_streams_per_client: The same for one caller, so that none can take all of them.
         stream_idle_ms: A caller that streams requests and sends none for so long is let go; 0: never.
+        backlog_ms: Calls are refused while they wait longer than this before they are taken up; 0: never.
     """
 
     max_request_bytes: int = 4 * 1024 * 1024
@@ -34,6 +36,7 @@ class RequestLimits:
     max_streams: int = 1_000
     max_streams_per_client: int = 200
     stream_idle_ms: int = 0
+    backlog_ms: int = 0
 
 
 class Admission:
@@ -41,6 +44,7 @@ class Admission:
 
     def __init__(self, limits: RequestLimits) -> None:
         self.draining = False
+        self.backlog = Backlog(limits.backlog_ms)
         self._limits = limits
         self._in_flight = 0
         self._streams: set[asyncio.Task[Any]] = set()
@@ -53,6 +57,7 @@ class Admission:
         Raises:
             ServiceError: OVERLOADED: all places are taken. Better told at once than after the deadline.
         """
+        self.backlog.check()
         if self._in_flight >= self._limits.max_in_flight:
             raise _full(f"{self._limits.max_in_flight} requests are already being answered", self._limits.max_in_flight)
         self._in_flight += 1

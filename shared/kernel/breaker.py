@@ -115,7 +115,7 @@ class CircuitBreaker:
 def _code(error: BaseException) -> StatusCode | None:
     """What the end of a call says about the dependency; None: nothing, as the caller gave up or failed by itself."""
     match error:
-        case NoTimeLeft():
+        case NoTimeLeft() | ServiceError(__cause__=NoTimeLeft()):
             return None
         case ServiceError():
             return error.code

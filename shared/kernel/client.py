@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final, NoReturn, Self
 
 import grpc
 from opentelemetry.trace import Span
@@ -31,6 +31,26 @@ have been replaced meanwhile: seen, 30 s of failing calls."""
 MIN_BACKOFF_MS: Final = 5
 """gRPC (seen with 1.85) never repeats a call whose wait, shortened by its jitter, rounds down to 0 ms: the call then
 hangs until its deadline. From 2 ms on that was not seen in 60 of 60 calls."""
+
+
+class _NotMade:
+    """A call for which no time was left. It fails where calls fail, when it is waited for: not where it is begun."""
+
+    def __init__(self, method: str) -> None:
+        self._method = method
+
+    def __await__(self) -> Generator[None, None, NoReturn]:
+        raise NoTimeLeft(self._method)
+        yield  # makes this a generator
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> NoReturn:
+        raise NoTimeLeft(self._method)
+
+    def cancel(self) -> bool:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +156,7 @@ class _RequestChannel(grpc.aio.Channel):
             asked_ms = own_timeout_ms if timeout is None else timeout * 1000
             timeout_s = _timeout_s(asked_ms, margin_ms)
             if timeout_s == 0:
-                raise NoTimeLeft(name)
+                return _NotMade(name)
             span, headers = tracing.start_client_span(name)
             if current := request_id():
                 headers[MetadataKey.REQUEST_ID.value] = current

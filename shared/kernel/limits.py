@@ -20,6 +20,9 @@ class LimitSettings(ServiceSettings, prefix="LIMIT"):
     stream_idle_seconds: float = Field(
         300, ge=0, description="a caller that streams events and sends none for so long is let go; 0: never"
     )
+    backlog_ms: int = Field(
+        100, ge=0, description="calls are refused while they wait longer than this before they are taken up; 0: never"
+    )
     requests_per_second: float = Field(
         0, ge=0, description="calls of one caller, where the policy says nothing else; 0: as many as it likes"
     )
@@ -41,6 +44,7 @@ class LimitSettings(ServiceSettings, prefix="LIMIT"):
             max_streams=self.streams,
             max_streams_per_client=self.streams_per_client,
             stream_idle_ms=round(self.stream_idle_seconds * 1000),
+            backlog_ms=self.backlog_ms,
         )
 
     def rate(self) -> Rate | None:

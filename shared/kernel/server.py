@@ -17,6 +17,7 @@ from grpc_reflection.v1alpha import reflection
 from shared.kernel import validation
 from shared.kernel.admission import Admission, RequestLimits
 from shared.kernel.background import Supervised
+from shared.kernel.backlog import PrivateAddress
 from shared.kernel.config import ConfigError
 from shared.kernel.gate import Gate
 from shared.kernel.interceptors import RequestInterceptor
@@ -108,6 +109,7 @@ class GrpcServer:
         self._admission = Admission(self._options.limits)
         self._health = health.aio.HealthServicer()
         self._watching = Supervised()
+        self._private = PrivateAddress() if self._options.limits.backlog_ms else None
 
     async def __aenter__(self) -> Self:
         interceptor = RequestInterceptor(self._options.limits, self._admission, self._gate)
@@ -115,11 +117,15 @@ class GrpcServer:
         self._register()
         validation.warm(self._service_names())
         self.address = self._bind()
+        if self._private:
+            self._server.add_insecure_port(self._private.address)
         await self._tell_health()
         await self._watching.__aenter__()
         for each in self._hosted:
             self._watching.start(f"health of {', '.join(each.service_names)}", partial(self._follow, each.readiness))
         await self._server.start()
+        if self._private:
+            self._watching.start("backlog", partial(self._admission.backlog.watch, self._private.address))
         log.info("server.started", address=self.address, services=self._service_names())
         return self
 
@@ -132,6 +138,8 @@ class GrpcServer:
         await asyncio.sleep(self._options.lame_duck_ms / 1000)
         self._admission.drain()
         await self._server.stop(self._options.drain_grace_ms / 1000)
+        if self._private:
+            self._private.close()
         log.info("server.stopped", address=self.address)
 
     async def wait_for_termination(self) -> None:
@@ -142,12 +150,13 @@ class GrpcServer:
         return tuple(name for each in self._hosted for name in each.service_names)
 
     def _register(self) -> None:
+        server: Any = _OneQueue(self._server)
         for each in self._hosted:
-            each.register(self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+            each.register(server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if self._options.reflection:
             names = (*self._service_names(), health.SERVICE_NAME, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, self._server)
+            reflection.enable_server_reflection(names, server)
 
     def _bind(self) -> str:
         host = self.address.rpartition(":")[0]
@@ -176,6 +185,21 @@ class GrpcServer:
         await self._health.set(LIVE, SERVING)
         everything = all(each.readiness.ready for each in self._hosted)
         await self._health.set(WHOLE_SERVER, SERVING if everything else NOT_SERVING)
+
+
+class _OneQueue:
+    """A server to which generated code cannot register single methods, only services.
+
+    gRPC (seen with 1.85.1) keeps a queue for each registered method, and takes one call from it per turn of the event
+    loop: calls to a busy method were seen to wait for a second while the process answered each in 20 ms. Without, all
+    methods share one queue, whose length `Backlog` can measure.
+    """
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
+
+    def add_registered_method_handlers(self, service_name: str, method_handlers: object) -> None:
+        """Leave them to the generic handlers, which know the same methods."""
 
 
 def _channel_arguments(options: ServerOptions) -> list[tuple[str, Any]]:

@@ -95,6 +95,7 @@ STAGE_SECONDS: Final = histogram("stage_seconds", "Time of one stage of the requ
 DEGRADED: Final = counter("degraded", "Answers that lost quality, by stage and reason.", [Label.STAGE, Label.REASON])
 BREAKER_OPEN: Final = gauge("breaker_open", "1 while calls to a dependency are refused here.", [Label.DEPENDENCY])
 REFUSED: Final = counter("rpc_refused", "Requests refused before any work: who asked, or how often.", [Label.REASON])
+BACKLOG_SECONDS: Final = gauge("rpc_backlog_seconds", "How long a call waits before it is taken up.")
 STREAMS: Final = gauge("rpc_streams", "Streams that are open.")
 CERTIFICATE_EXPIRES: Final = gauge("tls_certificate_expires_seconds", "When our certificate ends, Unix time; 0: none.")
 TASK_FAILURES: Final = counter("task_failures", "Background tasks that failed and began again.", [Label.TASK])

@@ -37,6 +37,7 @@ IDLE_MS = 200
 PATIENT = {
     "WINNOW_RECOMMENDATION_BUDGET_MS": "20000",
     "WINNOW_RECOMMENDATION_TARGET_MS": "0",
+    "WINNOW_RECOMMENDATION_LATE_MS": "0",
     "WINNOW_CANDIDATE_GENERATION_SOURCE_TIMEOUT_MS": "5000",
 }
 """The whole work for every slate, however busy the machine is."""

@@ -200,7 +200,9 @@ async def services_of(setup: Setup, folder: Path, ranked: Sequence[int] = ()) ->
         await candidates.hosted.readiness.wait_ready()
         while not candidates.bundle_status().version:
             await asyncio.sleep(0.01)
-        settings = load(RecommendationSettings, data_dir=folder, surfaces_dir=surfaces, target_ms=0, reserve_slates=0)
+        settings = load(
+            RecommendationSettings, data_dir=folder, surfaces_dir=surfaces, target_ms=0, late_ms=0, reserve_slates=0
+        )
         ranking = ModelRanking(RankerModel.load(setup.bundle))
         ports = (FakeFeedback(), features, candidates.candidates, ranking)
         async with open_recommendation(settings, system_clock, *ports) as front:

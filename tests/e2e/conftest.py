@@ -52,7 +52,8 @@ def product(tmp_path_factory: pytest.TempPathFactory, traces: Traces) -> Product
     assert report.publication.published
     assert report.publication.manifest.serve_order == "ranker"
     tracing = {"WINNOW_TRACING_OTLP_ENDPOINT": traces.endpoint, "WINNOW_TRACING_SAMPLE_RATIO": "0"}
-    return Product(data_dir, variables={**tracing, "OTEL_BSP_SCHEDULE_DELAY": "200"})
+    patient = {"WINNOW_RECOMMENDATION_TARGET_MS": "0", "WINNOW_RECOMMENDATION_LATE_MS": "0"}
+    return Product(data_dir, variables={**tracing, **patient, "OTEL_BSP_SCHEDULE_DELAY": "200"})
 
 
 @pytest.fixture(scope="module")

@@ -156,7 +156,7 @@ async def _serving(folder: Path) -> AsyncIterator[tuple[str, Replica]]:
             ) as candidates,
             open_replica(_replica(folder), 0) as replica,
             open_recommendation(
-                load(RecommendationSettings, data_dir=folder, budget_ms=PATIENCE_MS, target_ms=0),
+                load(RecommendationSettings, data_dir=folder, budget_ms=PATIENCE_MS, target_ms=0, late_ms=0),
                 system_clock,
                 feedback.feedback,
                 feature.features,

@@ -181,3 +181,12 @@ def test_what_is_the_callers_own_fault_says_nothing_about_the_dependency(
     call(breaker, *[fault] * 5)
 
     assert state(breaker) is BreakerState.CLOSED
+
+
+def test_a_call_for_which_no_time_was_left_says_nothing_in_a_clients_words_either(breaker: CircuitBreaker) -> None:
+    told = ServiceError(ErrorReason.DEADLINE_EXCEEDED, "no time left")
+    told.__cause__ = NoTimeLeft("winnow.v1.RankingService/Rank")
+
+    call(breaker, *[told] * 5)
+
+    assert state(breaker) is BreakerState.CLOSED
