@@ -25,6 +25,9 @@ from shared.kernel.tls import Tls
 FIRST_RECONNECT_MS: Final = 100
 LAST_RECONNECT_MS: Final = 1_000
 """A service that comes back is noticed within a second; gRPC's own limit is two minutes."""
+REPEATED: Final = ("UNAVAILABLE", "CANCELLED")
+"""A gRPC server that stops ends calls with CANCELLED that came and that no handler has taken on yet, whatever time it
+has to drain (https://github.com/grpc/grpc/issues/41785). Who cancels a call itself does not see it repeated."""
 LEAST_RESOLUTION_MS: Final = 1_000
 """A name is asked for again after this, when an address of it fails. With gRPC's own 30 s, all pods of a service may
 have been replaced meanwhile: seen, 30 s of failing calls."""
@@ -60,7 +63,7 @@ class ChannelOptions:
     Attributes:
         timeout_ms: Longest wait for a call with a single answer. The caller's own deadline shortens it further.
         deadline_margin_ms: Part of the caller's deadline that is kept for answering without the call.
-        idempotent_methods: `winnow.v1.FeatureService/GetUserState`: repeated when the service is UNAVAILABLE.
+        idempotent_methods: `winnow.v1.FeatureService/GetUserState`: repeated when it ended with one of `REPEATED`.
         max_attempts: Attempts of an idempotent call, the first included.
         initial_backoff_ms: Wait before the first repeat, doubled for each further one; at least `MIN_BACKOFF_MS`.
         max_message_bytes: Largest answer that is taken.
@@ -203,7 +206,7 @@ def _channel_arguments(options: ChannelOptions) -> list[tuple[str, Any]]:
 
 
 def _service_config(options: ChannelOptions) -> dict[str, Any]:
-    """GRPC's own retries (https://grpc.io/docs/guides/retry): only UNAVAILABLE, only methods that were named."""
+    """GRPC's own retries (https://grpc.io/docs/guides/retry): only of `REPEATED`, only methods that were named."""
     config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
     if options.idempotent_methods and options.max_attempts > 1:
         names = [method.rpartition("/") for method in options.idempotent_methods]
@@ -212,7 +215,7 @@ def _service_config(options: ChannelOptions) -> dict[str, Any]:
             "initialBackoff": f"{options.initial_backoff_ms / 1000}s",
             "maxBackoff": f"{options.initial_backoff_ms * 2**options.max_attempts / 1000}s",
             "backoffMultiplier": 2,
-            "retryableStatusCodes": ["UNAVAILABLE"],
+            "retryableStatusCodes": list(REPEATED),
         }
         methods = [{"service": service, "method": method} for service, _, method in names]
         config["methodConfig"] = [{"name": methods, "retryPolicy": policy}]

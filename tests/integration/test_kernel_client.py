@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import grpc
 import pytest
 from grpc import StatusCode
-from winnow.v1 import feedback_service_pb2
+from winnow.v1 import feedback_service_pb2, feedback_service_pb2_grpc
 from winnow.v1.feedback_service_pb2_grpc import FeedbackServiceStub
 
 from shared.kernel.client import ChannelOptions
@@ -132,6 +132,30 @@ async def test_an_idempotent_call_is_repeated_while_the_service_is_unavailable()
         assert await stub.GetSlate(ASKED) == Response()
 
     assert recorder.calls == 3
+
+
+async def test_a_call_that_a_stopping_server_has_not_begun_is_repeated() -> None:
+    calls = []
+
+    class Stopping(feedback_service_pb2_grpc.FeedbackServiceServicer):
+        """Ends the first call as gRPC's own server does when it stops."""
+
+        async def GetSlate(self, request: Request, context: Context) -> Response:
+            calls.append(request)
+            if len(calls) == 1:
+                await context.abort(StatusCode.CANCELLED)
+            return Response()
+
+    server = grpc.aio.server()
+    feedback_service_pb2_grpc.add_FeedbackServiceServicer_to_server(Stopping(), server)
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    options = ChannelOptions(timeout_ms=LONG_MS, idempotent_methods=(UNARY,), initial_backoff_ms=5)
+    async with calling(address, options) as stub:
+        assert await stub.GetSlate(ASKED) == Response()
+    await server.stop(None)
+
+    assert len(calls) == 2
 
 
 async def test_an_idempotent_call_is_given_up_after_its_attempts_and_the_reason_is_told() -> None:
