@@ -96,6 +96,15 @@ REQUESTS = (
     Panel("Writes to the log", "s", percentile("", "winnow_feedback_commit_seconds", "service")),
     Panel("Forward pass", "s", percentile("", "winnow_ranker_forward_seconds", "service")),
     Panel("Refused before any work", "reqps", {"sum by (reason) (rate(winnow_rpc_refused_total[5m]))": "{{reason}}"}),
+    Panel("Calls that wait to be taken up", "s", {"max by (service) (winnow_rpc_backlog_seconds)": "{{service}}"}),
+    Panel(
+        "Slates that may be made at once",
+        "short",
+        {
+            "min(winnow_recommendation_concurrency_limit)": "least",
+            "sum(rate(winnow_recommendation_crowded_out_total[5m]))": "refused a second",
+        },
+    ),
     Panel("Open streams", "short", {"sum by (service) (winnow_rpc_streams)": "{{service}}"}),
     Panel(
         "Background tasks that fail", "short", {"sum by (task) (increase(winnow_task_failures_total[1h]))": "{{task}}"}
