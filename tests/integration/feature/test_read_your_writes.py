@@ -66,10 +66,15 @@ async def violations(record: Record, features: Features, writer: int) -> int:
 
 
 async def noise(services: Embedded, stop: asyncio.Event) -> None:
-    """Others write all the time: events in batches, items and slates."""
+    """Others write all the time, events in batches and items, as fast as what they wrote becomes visible.
+
+    Were they faster, the log would grow ahead of the projection for as long as this lasts, and every read would wait
+    longer than the one before.
+    """
     while not stop.is_set():
         await services.feedback.intake.record_events([event(f"other-{n}", f"i{n}") for n in range(50)])
-        await services.feedback.intake.upsert_items(catalogue_of(10))
+        written = (await services.feedback.intake.upsert_items(catalogue_of(10))).watermark
+        await services.feature.features.user_state("other-0", written, history_limit=1, budget_ms=ENOUGH_MS)
 
 
 async def pairs(services: Embedded, record: Record, features: Features) -> list[int]:
