@@ -63,7 +63,7 @@ class Catalogue:
         self._born_ms = Column(np.int64)
         self.attributes = AttributeColumns(self._live_items)
         self.windows = AvailabilityWindows()
-        self.meanings = meanings or MeaningVectors()
+        self.meanings = MeaningVectors() if meanings is None else meanings  # an empty one is false
         self._newest = NewestItems(newest)
         self._updated: dict[int, str] = {}
 
