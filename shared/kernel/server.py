@@ -156,7 +156,7 @@ class GrpcServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if self._options.reflection:
             names = (*self._service_names(), health.SERVICE_NAME, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, server)
+            reflection.enable_server_reflection(names, self._server)  # asks of which kind the server is
 
     def _bind(self) -> str:
         host = self.address.rpartition(":")[0]
