@@ -20,7 +20,7 @@ from services.trainer.retrieval_stage import Encoded, RetrievalStage, Run
 from services.trainer.sequences import TARGETS
 from services.trainer.slices import new_slice
 from services.trainer.splits import newest_split
-from services.trainer.training import TrainedModels, gone_on, measured_on, timed
+from services.trainer.training import TrainedModels, measured_models, timed
 from services.trainer.two_stage import TwoStage
 
 
@@ -48,17 +48,7 @@ def train_increment(dataset: Dataset, new: npt.NDArray[np.bool_], run: Run) -> T
     retrievers = RetrievalStage(data, run, new)
     with timed(seconds, "both stages"):
         chosen = _fit_both(data, learned, retrievers, run)
-    with timed(seconds, "validation"):
-        on_validation = measured_on(chosen, data.validation)
-    with timed(seconds, "retriever for the test"):
-        measured = gone_on(chosen, retrievers, data, test.train, "retriever-test")
-    with timed(seconds, "test"):
-        on_test = measured_on(measured, test)
-    served = measured
-    if run.settings.final_fit:
-        with timed(seconds, "final fit"):
-            served = gone_on(measured, retrievers, data, dataset.interactions, "retriever-final")
-    return TrainedModels(measured, test.train, served, test, on_validation, on_test, seconds)
+    return measured_models(chosen, retrievers, data, test, seconds, final_fit=run.settings.final_fit)
 
 
 def _fit_both(data: Encoded, learned: npt.NDArray[np.bool_], retrievers: RetrievalStage, run: Run) -> TwoStage:

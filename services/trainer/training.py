@@ -78,6 +78,28 @@ def train_models(dataset: Dataset, run: Run) -> TrainedModels:
     retrievers = RetrievalStage(data, run)
     with timed(seconds, "both stages"):
         chosen = _fit_both(data, retrievers, run)
+    return measured_models(chosen, retrievers, data, test, seconds, final_fit=run.settings.final_fit)
+
+
+def measured_models(
+    chosen: TwoStage,
+    retrievers: RetrievalStage,
+    data: Encoded,
+    test: Split,
+    seconds: dict[str, float],
+    *,
+    final_fit: bool,
+) -> TrainedModels:
+    """Measure both stages, and let those that serve go on with the events that were held out.
+
+    Args:
+        chosen: what was fitted on the validation split's past.
+        retrievers: lets a retriever go on.
+        data: with the validation split.
+        test: is measured with a retriever that has seen all before it.
+        seconds: wall time of each part; added to.
+        final_fit: whether those that serve learn the test's events, too.
+    """
     with timed(seconds, "validation"):
         on_validation = measured_on(chosen, data.validation)
     with timed(seconds, "retriever for the test"):
@@ -85,9 +107,9 @@ def train_models(dataset: Dataset, run: Run) -> TrainedModels:
     with timed(seconds, "test"):
         on_test = measured_on(measured, test)
     served = measured
-    if run.settings.final_fit:
+    if final_fit:
         with timed(seconds, "final fit"):
-            served = gone_on(measured, retrievers, data, dataset.interactions, "retriever-final")
+            served = gone_on(measured, retrievers, data, data.dataset.interactions, "retriever-final")
     return TrainedModels(measured, test.train, served, test, on_validation, on_test, seconds)
 
 
