@@ -131,6 +131,7 @@ class Deployment:
             "WINNOW_RECOMMENDATION_CANDIDATE_GENERATION_ADDRESS": self.address("candidate_generation"),
             "WINNOW_RECOMMENDATION_RANKING_ADDRESS": "127.0.0.1:1",
             "WINNOW_RECOMMENDATION_PAGE_TOKEN_SECRET": PAGE_SECRET,
+            "WINNOW_RECOMMENDATION_BUDGET_MS": "60000",  # the machine's speed must not decide a test
         }
 
     def _healthy(self, name: str) -> bool:

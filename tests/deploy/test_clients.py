@@ -65,12 +65,17 @@ def settings(deployment: Deployment, folder: Path) -> dict[str, str]:
 
 
 def wait_for_items(deployment: Deployment) -> None:
-    """Until slates have items."""
+    """Until slates have items, and the front has its connections to the services that give them."""
     deployment.fill()
     request = recommendation_service_pb2.RecommendRequest(user_id="nobody")
     with deployment.calling("recommendation", SHOP) as channel:
         front = recommendation_service_pb2_grpc.RecommendationServiceStub(channel)
-        wait_until(lambda: front.Recommend(request, timeout=RUN_SECONDS).items, RUN_SECONDS)
+
+        def whole() -> bool:
+            slate = front.Recommend(request, timeout=RUN_SECONDS)
+            return bool(slate.items) and not [lost for lost in slate.header.degraded if lost.stage == "hydrate"]
+
+        wait_until(whole, RUN_SECONDS)
 
 
 def assert_the_click_was_followed(printed: str) -> None:
