@@ -1,6 +1,6 @@
 """Generate the stubs in `shared/stubs` from the protos, and lint the protos.
 
-usage: python protos/generate.py [--output FOLDER] [--lint] [--descriptors FILE]
+usage: python protos/generate.py [--output FOLDER] [--lint] [--descriptors FILE [--without-rules]]
 
 `buf/validate/validate.proto` is taken from the descriptor that the `protovalidate` wheel carries, `google/rpc` from
 `googleapis-common-protos`: nothing foreign is kept in the repository, and no registry of protos is needed.
@@ -31,9 +31,12 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=STUBS, help="where the stubs go (default: shared/stubs)")
     parser.add_argument("--lint", action="store_true", help="lint with buf instead of generating")
     parser.add_argument("--descriptors", type=Path, help="write the whole contract, all imports included, to one file")
+    parser.add_argument(
+        "--without-rules", action="store_true", help="leave buf.validate out of it, of which stubs need a module (Go)"
+    )
     arguments = parser.parse_args()
     if arguments.descriptors:
-        return _protoc([f"--descriptor_set_out={arguments.descriptors.absolute()}", "--include_imports"], _own_protos())
+        return write_descriptors(arguments.descriptors, with_rules=not arguments.without_rules)
     return lint() if arguments.lint else generate(arguments.output)
 
 
@@ -56,6 +59,22 @@ def generate(output: Path) -> int:
         for package in ("winnow", "buf"):
             shutil.rmtree(output / package, ignore_errors=True)
             shutil.copytree(made / package, output / package)
+    return 0
+
+
+def write_descriptors(file: Path, *, with_rules: bool) -> int:
+    """Write the whole contract to one file; its rules are what the services check, callers can do without."""
+    code = _protoc([f"--descriptor_set_out={file.absolute()}", "--include_imports"], _own_protos())
+    if code or with_rules:
+        return code
+    contract = descriptor_pb2.FileDescriptorSet.FromString(file.read_bytes())
+    contract.DiscardUnknownFields()  # type: ignore[attr-defined]  # rules are options that are not registered here
+    kept = [each for each in contract.file if each.name != VALIDATE]
+    for each in kept:
+        needed = [name for name in each.dependency if name != VALIDATE]
+        del each.dependency[:]
+        each.dependency.extend(needed)
+    file.write_bytes(descriptor_pb2.FileDescriptorSet(file=kept).SerializeToString())
     return 0
 
 

@@ -13,6 +13,7 @@ from tests.otlp_receiver import Traces, receiving
 NEEDED = {
     "test_custom_resources.py": "WINNOW_TEST_CRDS",
     "test_api_server.py": "WINNOW_TEST_KUBECONFIG",
+    "test_go_client.py": "WINNOW_TEST_GO_CLIENT",
 }
 collect_ignore = [name for name, variable in NEEDED.items() if not os.environ.get(variable)]
 

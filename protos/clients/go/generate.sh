@@ -6,7 +6,7 @@
 set -eu
 cd "$(dirname "$0")"
 python=${PYTHON:-python3}
-"$python" ../../generate.py --descriptors winnow.binpb
+"$python" ../../generate.py --descriptors winnow.binpb --without-rules
 files=$(cd ../.. && ls winnow/v1/*.proto)
 options=
 for file in $files; do

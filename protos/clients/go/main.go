@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"strconv"
 	"time"
 
 	"google.golang.org/grpc"
@@ -29,8 +30,6 @@ import (
 )
 
 const (
-	// What a page can wait for; Winnow leaves out what does not fit into it, and says so.
-	slateTime   = 800 * time.Millisecond
 	eventsTime  = 10 * time.Second
 	connectTime = 10 * time.Second
 )
@@ -45,6 +44,15 @@ func setting(name, otherwise string) string {
 		return value
 	}
 	return otherwise
+}
+
+// slateTime is what a page can wait for; Winnow leaves out what does not fit into it, and says so.
+func slateTime() time.Duration {
+	seconds, err := strconv.ParseFloat(setting("WINNOW_SLATE_SECONDS", "0.8"), 64)
+	if err != nil {
+		log.Fatalf("WINNOW_SLATE_SECONDS: %s", err)
+	}
+	return time.Duration(seconds * float64(time.Second))
 }
 
 func transport() (credentials.TransportCredentials, error) {
@@ -96,7 +104,7 @@ func connect(address string) (*grpc.ClientConn, error) {
 }
 
 func recommend(front winnow.RecommendationServiceClient, user, watermark string) (*winnow.RecommendResponse, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), slateTime)
+	ctx, cancel := context.WithTimeout(context.Background(), slateTime())
 	defer cancel()
 	return front.Recommend(ctx, &winnow.RecommendRequest{
 		Subject:      &winnow.RecommendRequest_UserId{UserId: user},
