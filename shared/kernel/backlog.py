@@ -9,6 +9,7 @@ knows from the answer how long the queue is. A refusal costs little, so the queu
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -19,11 +20,15 @@ import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from shared.kernel.config import ConfigError
 from shared.kernel.errors import ErrorReason, ServiceError
 from shared.kernel.telemetry import BACKLOG_SECONDS
 
 PERIOD_S: Final = 0.1
 PATIENCE_S: Final = 10.0
+SOCKET_BYTES: Final = 107
+"""What Linux takes as the path of a Unix socket."""
+SWITCHED_OFF: Final = "WINNOW_LIMIT_BACKLOG_MS to 0, without these calls"
 
 
 class Backlog:
@@ -81,11 +86,23 @@ class Backlog:
 
 
 class PrivateAddress:
-    """A Unix socket that only this user can reach, for a server's calls to itself; gone with `close`."""
+    """A Unix socket that only this user can reach, for a server's calls to itself; gone with `close`.
+
+    Raises:
+        ConfigError: There is no folder for it.
+    """
 
     def __init__(self) -> None:
-        self._folder = TemporaryDirectory(prefix="winnow-")  # mode 0700
-        self.address = f"unix:{Path(self._folder.name) / 'self'}"
+        remedy = f"set TMPDIR to a folder that can be written (Kubernetes: an emptyDir on /tmp), or {SWITCHED_OFF}"
+        try:
+            self._folder = TemporaryDirectory(prefix="winnow-")  # mode 0700
+        except OSError as error:
+            raise ConfigError(f"no temporary folder for the server's calls to itself: {error}; {remedy}") from error
+        socket = Path(self._folder.name) / "self"
+        if len(os.fsencode(socket)) > SOCKET_BYTES:
+            self.close()
+            raise ConfigError(f"{socket} is longer than the {SOCKET_BYTES} bytes of a socket's path; {remedy}")
+        self.address = f"unix:{socket}"
 
     def close(self) -> None:
         """Take the socket away."""

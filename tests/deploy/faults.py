@@ -77,6 +77,10 @@ FAULTS: tuple[tuple[Rule, Plant], ...] = (
             _in_container, lambda each: each["volumeMounts"].append({"name": "registry", "mountPath": "/registry"})
         ),
     ),
+    (
+        pod_rules.have_room_for_what_is_temporary,
+        partial(_in_container, lambda each: each.update(volumeMounts=each["volumeMounts"][:1])),
+    ),
     (pod_rules.hold_no_token, partial(_in_pod, lambda pod: pod.pop("automountServiceAccountToken"))),
     (pod_rules.are_limited, partial(_in_container, lambda each: each["resources"].pop("limits"))),
     (pod_rules.are_limited, partial(_in_container, lambda each: each["resources"]["requests"].update(memory="1Mi"))),

@@ -57,6 +57,19 @@ def write_only_where_they_may(resources: Sequence[Resource]) -> Iterator[str]:
             yield f"{pod}, {container['name']}: can write to {', '.join(sorted(more))}"
 
 
+def have_room_for_what_is_temporary(resources: Sequence[Resource]) -> Iterator[str]:
+    """Images cannot be written to, so each container has a folder on /tmp: servers keep a socket of their own there."""
+    for pod, container in _containers(resources):
+        passing = {each["name"] for each in pod.spec.get("volumes", []) if "emptyDir" in each}
+        places = {
+            each["mountPath"]
+            for each in container.get("volumeMounts", [])
+            if each["name"] in passing and not each.get("readOnly")
+        }
+        if "/tmp" not in places:  # noqa: S108 - a mount point, no file
+            yield f"{pod}, {container['name']}: has no emptyDir on /tmp"
+
+
 def hold_no_token(resources: Sequence[Resource]) -> Iterator[str]:
     """No pod can talk to Kubernetes; Ray's head alone must, whose autoscaler asks for pods."""
     for pod in pods(resources):
@@ -172,6 +185,7 @@ RULES: tuple[Rule, ...] = (
     cannot_become_more,
     cannot_reach_the_node,
     write_only_where_they_may,
+    have_room_for_what_is_temporary,
     hold_no_token,
     are_limited,
     run_known_images,

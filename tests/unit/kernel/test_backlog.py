@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import grpc
 import pytest
 
 from shared.kernel.admission import Admission, RequestLimits
-from shared.kernel.backlog import Backlog
+from shared.kernel.backlog import Backlog, PrivateAddress
+from shared.kernel.config import ConfigError
 from shared.kernel.errors import ErrorReason, ServiceError
 
 
@@ -109,3 +112,24 @@ async def test_a_server_takes_no_call_while_its_queue_is_long() -> None:
     with pytest.raises(ServiceError, match="1000 ms"), admission.single():
         pass
     assert backlog.delay_ms == pytest.approx(1000)
+
+
+def test_without_a_folder_for_its_socket_a_server_says_which_setting_gives_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+
+    with pytest.raises(ConfigError, match=r"missing.*TMPDIR.*emptyDir on /tmp.*WINNOW_LIMIT_BACKLOG_MS to 0"):
+        PrivateAddress()
+
+
+def test_a_folder_whose_name_is_too_long_for_a_socket_is_named_and_left_empty(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    deep = tmp_path / ("a" * 100)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+
+    with pytest.raises(ConfigError, match=r"longer than the 107 bytes.*TMPDIR"):
+        PrivateAddress()
+    assert list(deep.iterdir()) == []
