@@ -133,6 +133,15 @@ QUALITY = (
             )
         },
     ),
+    Panel(
+        "Reward by position",
+        "short",
+        {
+            share(f"({online('reward', 'position')} - {online('penalty', 'position')})", online("shown", "position")): (
+                "{{position}}"
+            )
+        },
+    ),
     Panel("What follows", "reqps", {online("outcomes", "event"): "{{event}}"}),
     Panel(
         "Observed over promised (1 is calibrated)",

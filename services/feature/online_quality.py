@@ -117,7 +117,9 @@ class OnlineQuality:
         if event.event_type in slate.weights:
             telemetry.OBSERVED.labels(label).inc()
         worth = slate.weights.get(event.event_type, 0.0 if slate.weights else float(event.event_type in CONSUMING))
-        (telemetry.REWARD if worth >= 0 else telemetry.PENALTY).labels(*slate.labels).inc(abs(worth))
+        # Both, so that the difference of the two is there also where only one of them ever happens.
+        telemetry.REWARD.labels(*slate.labels, _position(position)).inc(max(worth, 0.0))
+        telemetry.PENALTY.labels(*slate.labels, _position(position)).inc(max(-worth, 0.0))
 
     def _labels(self, surface: str, arm: str) -> tuple[str, str]:
         labels = (surface, arm)

@@ -26,8 +26,12 @@ CLICKS: Final = counter("online_clicks", "Entries that were clicked, each once."
 OUTCOMES: Final = counter(
     "online_outcomes", "Entries that something followed from, once for each kind.", [*SLATE, Label.EVENT]
 )
-REWARD: Final = counter("online_reward", "What followed, by the weights that the slate was made with.", SLATE)
-PENALTY: Final = counter("online_penalty", "The same for kinds of events whose weight is negative.", SLATE)
+REWARD: Final = counter(
+    "online_reward", "What followed, by the weights that the slate was made with.", [*SLATE, Label.POSITION]
+)
+PENALTY: Final = counter(
+    "online_penalty", "The same for kinds of events whose weight is negative.", [*SLATE, Label.POSITION]
+)
 EXPECTED: Final = counter("online_expected", "Sum of the probabilities that shown entries were given.", [Label.EVENT])
 OBSERVED: Final = counter("online_observed", "What followed from entries that were given a probability.", [Label.EVENT])
 UNJOINED: Final = counter("online_unjoined", "Events whose slate is not known, or does not show their item.")

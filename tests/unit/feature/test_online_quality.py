@@ -52,9 +52,19 @@ def test_a_click_counts_once_at_its_position_with_its_worth() -> None:
 
     assert [value("shown_total", **labels, position=str(n)) for n in range(4)] == [1, 1, 1, 0]
     assert [value("clicks_total", **labels, position=str(n)) for n in range(3)] == [0, 1, 0]
-    assert (value("reward_total", **labels), value("penalty_total", **labels)) == (6, 2)
+    assert [value("reward_total", **labels, position=str(n)) for n in range(3)] == [0, 6, 0]
+    assert [value("penalty_total", **labels, position=str(n)) for n in range(3)] == [0, 0, 2]
     assert value("outcomes_total", **labels, event="purchase") == 1
     assert value("new_shown_total", **labels) == 3
+
+
+def test_a_reward_without_any_penalty_can_be_compared_with_it() -> None:
+    quality, served = OnlineQuality(NOW_MS, 100), ranked("pleased")
+
+    quality.observe([record(served), record(event_of(served, "a"))])
+
+    labels = {"surface": "pleased", "arm": "", "position": "0"}
+    assert REGISTRY.get_sample_value("winnow_online_penalty_total", labels) == 0
 
 
 def test_what_was_promised_and_what_followed_can_be_compared() -> None:
