@@ -68,7 +68,7 @@ def write_descriptors(file: Path, *, with_rules: bool) -> int:
     if code or with_rules:
         return code
     contract = descriptor_pb2.FileDescriptorSet.FromString(file.read_bytes())
-    contract.DiscardUnknownFields()  # type: ignore[attr-defined]  # rules are options that are not registered here
+    contract.DiscardUnknownFields()  # rules are options that are not registered here
     kept = [each for each in contract.file if each.name != VALIDATE]
     for each in kept:
         needed = [name for name in each.dependency if name != VALIDATE]

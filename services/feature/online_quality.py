@@ -5,7 +5,8 @@ process began are counted, so that a replay counts nothing twice; slates of befo
 Where several replicas follow one log, each counts everything: dashboards take the maximum over them, not the sum.
 
 Memory is bounded by the number of shown entries that are remembered; an event that comes after its slate was forgotten
-is counted as such. Nothing of a user is kept but the subject, for erasure.
+is counted as such. A slate goes to the log beside its answer, so that an event of a quick caller can stand before it:
+such events wait a minute for it. Nothing of a user is kept longer than that but the subject, for erasure.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ LABELLED: Final = 50
 """Pairs of surface and arm that have series of their own; surfaces are named by callers, who could name any number."""
 OTHER: Final = ("other", "")
 SINGLE_POSITIONS: Final = 10
+EARLY_MS: Final = 60_000
+"""An event waits so long for the slate that it follows from."""
+EARLY_EVENTS: Final = 10_000
 KNOWN_EVENTS: Final = frozenset(int(kind) for kind in EventType if kind)
 
 
@@ -39,6 +43,13 @@ class _Slate:
     weights: dict[int, float]
     positions: dict[str, int] = field(default_factory=dict)
     outcomes: set[tuple[int, int]] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class _Early:
+    subject: str
+    recorded_ms: int
+    event: Event
 
 
 class OnlineQuality:
@@ -53,6 +64,8 @@ class OnlineQuality:
         self._since_ms = since_ms
         self._limit = limit
         self._slates: OrderedDict[str, _Slate] = OrderedDict()
+        self._early: OrderedDict[str, list[_Early]] = OrderedDict()
+        self._waiting = 0
         self._entries = 0
         self._labelled: set[tuple[str, str]] = set()
         self._shown_items = DailyDistinct()
@@ -71,9 +84,10 @@ class OnlineQuality:
             if isinstance(fact, ServedSlate):
                 self._show(fact, record, counted=counted)
             elif isinstance(fact, Event) and fact.recommendation_id:
-                self._follow(fact, counted=counted)
+                self._follow(_Early(record.subject, record.recorded_ms, fact), counted=counted)
             elif isinstance(fact, Erasure):
                 self._forget(record.subject)
+            self._give_up_before(record.recorded_ms - EARLY_MS)
         telemetry.SHOWN_ITEMS.set(self._shown_items.estimate)
 
     def _show(self, slate: ServedSlate, record: LogRecord, *, counted: bool) -> None:
@@ -96,13 +110,19 @@ class OnlineQuality:
         if counted:
             _expect(slate, known.labels)
         self._trim()
+        waited = self._early.pop(slate.recommendation_id, [])
+        self._waiting -= len(waited)
+        for early in waited:
+            self._follow(early, counted=True)
 
-    def _follow(self, event: Event, *, counted: bool) -> None:
+    def _follow(self, early: _Early, *, counted: bool) -> None:
+        event = early.event
         slate = self._slates.get(event.recommendation_id)
         position = None if slate is None else slate.positions.get(event.item_id)
         if slate is None or position is None:
             if counted:
-                telemetry.UNJOINED.inc()
+                self._early.setdefault(event.recommendation_id, []).append(early)
+                self._waiting += 1
             return
         outcome = (position, event.event_type)
         if outcome in slate.outcomes or event.event_type not in KNOWN_EVENTS:
@@ -128,7 +148,19 @@ class OnlineQuality:
         self._labelled.add(labels)
         return labels
 
+    def _give_up_before(self, moment_ms: int) -> None:
+        while self._early:
+            first = next(iter(self._early.values()))
+            if first[0].recorded_ms >= moment_ms and self._waiting <= EARLY_EVENTS:
+                return
+            self._early.popitem(last=False)
+            self._waiting -= len(first)
+            telemetry.UNJOINED.inc(len(first))
+
     def _forget(self, subject: str) -> None:
+        left = {each: [one for one in events if one.subject != subject] for each, events in self._early.items()}
+        self._early = OrderedDict((each, events) for each, events in left.items() if events)
+        self._waiting = sum(map(len, self._early.values()))
         for recommendation_id in [each for each, slate in self._slates.items() if slate.subject == subject]:
             self._entries -= len(self._slates.pop(recommendation_id).positions)
 

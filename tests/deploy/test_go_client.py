@@ -1,7 +1,7 @@
 """The Go client against real services, as its brothers in `test_clients`.
 
-Collected where WINNOW_TEST_GO_CLIENT names the program that `go build` makes of `protos/clients/go` after `generate.sh`:
-Go and its modules are no part of the development environment.
+Collected where WINNOW_TEST_GO_CLIENT names the program that `go build` makes of `protos/clients/go`: Go and its modules
+are no part of the development environment.
 """
 
 from __future__ import annotations

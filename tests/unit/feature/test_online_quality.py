@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from services.feature.distinct import DAY_MS, DailyDistinct
-from services.feature.online_quality import LABELLED, OnlineQuality
+from services.feature.online_quality import EARLY_EVENTS, EARLY_MS, LABELLED, OnlineQuality
 from shared.domain.event_log import Erasure, Fact, LogRecord
 from shared.domain.events import Event, EventType
 from shared.domain.slates import ServedSlate
@@ -67,6 +67,35 @@ def test_a_reward_without_any_penalty_can_be_compared_with_it() -> None:
     assert REGISTRY.get_sample_value("winnow_online_penalty_total", labels) == 0
 
 
+def test_an_event_that_stands_before_its_slate_in_the_log_is_joined_to_it() -> None:
+    quality, served, before = OnlineQuality(NOW_MS, 100), ranked("hasty"), value("unjoined_total")
+
+    quality.observe([record(event_of(served, "b")), record(served)])
+    quality.observe([record(served, NOW_MS + EARLY_MS + 1)])
+
+    assert value("clicks_total", surface="hasty", arm="", position="1") == 1
+    assert value("unjoined_total") == before
+
+
+def test_an_event_of_an_erased_user_waits_no_longer() -> None:
+    quality, served, before = OnlineQuality(NOW_MS, 100), ranked("erased early"), value("unjoined_total")
+
+    quality.observe([record(event_of(served, "b")), record(Erasure(NOW_MS), subject="s-1"), record(served)])
+    quality.observe([record(served, NOW_MS + EARLY_MS + 1)])
+
+    assert value("clicks_total", surface="erased early", arm="", position="1") == 0
+    assert value("unjoined_total") == before
+
+
+def test_events_without_number_that_no_slate_comes_for_take_no_memory_without_end() -> None:
+    quality, before = OnlineQuality(NOW_MS, 100), value("unjoined_total")
+    orphans = [event_of(replace(ranked("orphans"), recommendation_id=f"r-{n}"), "a") for n in range(EARLY_EVENTS + 5)]
+
+    quality.observe(map(record, orphans))
+
+    assert value("unjoined_total") - before == 5
+
+
 def test_what_was_promised_and_what_followed_can_be_compared() -> None:
     before = {name: value(name, event="click") for name in ("expected_total", "observed_total")}
     quality, served = OnlineQuality(NOW_MS, 100), ranked("promised")
@@ -103,6 +132,7 @@ def test_memory_is_bounded_and_an_event_of_a_forgotten_slate_is_counted_as_that(
 
     quality.observe(map(record, slates))
     quality.observe([record(event_of(slates[0], "a")), record(event_of(slates[4], "a"))])
+    quality.observe([record(slates[4], NOW_MS + EARLY_MS + 1)])
 
     assert quality.entries == 6
     assert value("unjoined_total") - before == 1
