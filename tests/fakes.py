@@ -7,13 +7,14 @@ import hashlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from shared.domain.event_log import Erasure, ErasureReceipt, Fact, LogBatch, LogRecord
+from shared.domain.event_log import Erasure, ErasureReceipt, Fact, LogBatch, LogRecord, SentEvent
 from shared.domain.events import Event
 from shared.domain.intake import Recorded
 from shared.domain.items import User
 from shared.domain.slates import ServedSlate
 from shared.domain.watermark import Watermark
 from shared.kernel.clock import Clock, system_clock
+from shared.wire.log import fact_from_bytes
 
 
 @dataclass
@@ -35,10 +36,10 @@ class MemoryLog:
     _grown: asyncio.Condition = field(default_factory=asyncio.Condition)
     _losses: int = 0
 
-    async def append(self, facts: Sequence[Fact]) -> Watermark:
+    async def append(self, facts: Sequence[Fact | SentEvent]) -> Watermark:
         """Append what is not in the log yet, wake the readers."""
         for fact in facts:
-            self._append(fact)
+            self._append(fact_from_bytes(fact.payload) if isinstance(fact, SentEvent) else fact)
         async with self._grown:
             self._grown.notify_all()
         return self._position()

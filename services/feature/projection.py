@@ -177,7 +177,7 @@ class _Run:
         self.served_rows: list[int] = []
         self.served_ms: list[int] = []
         self._expiry = expiry
-        self._border_ms = max(expiry.events_before_ms, expiry.impressions_before_ms)
+        self._border_ms = expiry.keeps_events_from_ms
         self._entries = entries
         self._catalogue = catalogue
 

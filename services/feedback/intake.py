@@ -11,8 +11,8 @@ from services.feedback.erasures import Erasures
 from services.feedback.pipelining import BATCHES_IN_FLIGHT, in_order
 from services.feedback.telemetry import REFUSED
 from services.feedback.trained_bundles import TrainedBundles
-from services.feedback.validation import TimeRules, event_violations, item_violations, slate_violations
-from shared.domain.event_log import EventLog, Fact, ItemDeletion
+from services.feedback.validation import TimeBounds, TimeRules, event_violations, item_violations, slate_violations
+from shared.domain.event_log import EventLog, Fact, ItemDeletion, SentEvent
 from shared.domain.events import Event
 from shared.domain.intake import Recorded, UserErasure, UserExport
 from shared.domain.items import Item, User
@@ -51,26 +51,19 @@ class LogIntake:
         broken = {
             row: found for row, message in enumerate(messages) if (found := violations(message, f"events[{row}]"))
         }
-        return await self.record_checked_events(events, broken)
+        bounds, now_ms = self.moment()
+        dated: list[Event] = []
+        for row, event in enumerate(events):
+            dated.append(event if event.event_time_ms else replace(event, event_time_ms=now_ms))
+            if found := event_violations(dated[row], bounds, f"events[{row}]"):
+                broken[row] = broken.get(row, ()) + found
+        return await self._append(dated, broken)
 
     async def stream_events(self, batches: AsyncIterable[Sequence[Event]]) -> AsyncIterator[Recorded]:
         """Append a long run of batches; several wait for the disk at once, so that they share a commit."""
         async with aclosing(in_order(batches, self.record_events, BATCHES_IN_FLIGHT)) as answers:
             async for recorded in answers:
                 yield recorded
-
-    async def record_checked_events(self, events: Sequence[Event], broken: Broken) -> Recorded:
-        """Append events whose single fields were checked: `broken` says what was found."""
-        now_ms = self._clock()
-        bounds = self._rules.at(now_ms)
-        refused = dict(broken)
-        timed: list[Fact] = []
-        for row, event in enumerate(events):
-            dated = event if event.event_time_ms else replace(event, event_time_ms=now_ms)
-            if found := event_violations(dated, bounds, f"events[{row}]"):
-                refused[row] = refused.get(row, ()) + found
-            timed.append(dated)
-        return await self._append(timed, refused)
 
     async def record_slates(self, slates: Sequence[ServedSlate | None], broken: Broken = NOTHING_BROKEN) -> Recorded:
         """Append slates; one that is None could not be read, and `broken` says why."""
@@ -96,8 +89,13 @@ class LogIntake:
         broken = {row: found for row, user in rows if (found := violations(user_to_proto(user), f"users[{row}]"))}
         return await self._append(users, broken)
 
-    async def append_checked(self, facts: Sequence[Fact], broken: Broken) -> Recorded:
-        """Append items or profiles that were checked: `broken` says what was found."""
+    def moment(self) -> tuple[TimeBounds, int]:
+        """What is asked of times now, and the time of receipt."""
+        now_ms = self._clock()
+        return self._rules.at(now_ms), now_ms
+
+    async def append_checked(self, facts: Sequence[Fact | SentEvent], broken: Broken) -> Recorded:
+        """Append events, items or profiles that were checked: `broken` says what was found."""
         return await self._append(facts, broken)
 
     async def delete_items(self, item_ids: Sequence[str]) -> Watermark:
@@ -127,7 +125,7 @@ class LogIntake:
             if events or slates:
                 yield UserExport(None, events, slates)
 
-    async def _append(self, facts: Sequence[Fact | None], broken: Broken) -> Recorded:
+    async def _append(self, facts: Sequence[Fact | SentEvent | None], broken: Broken) -> Recorded:
         refused: dict[int, ServiceError] = {row: invalid_fields(found) for row, found in broken.items()}
         REFUSED.inc(len(refused))
         good = [fact for row, fact in enumerate(facts) if row not in refused and fact is not None]

@@ -21,7 +21,7 @@ from services.feedback.seen_ids import SeenIds
 from services.feedback.sqlite_database import cannot_open, open_database, secret_of
 from services.feedback.sqlite_folder import locked_folder
 from services.feedback.storage_errors import log_closed
-from shared.domain.event_log import ErasureReceipt, Fact, LogBatch, LogRecord
+from shared.domain.event_log import ErasureReceipt, Fact, LogBatch, LogRecord, SentEvent
 from shared.domain.slates import ServedSlate
 from shared.domain.watermark import Watermark
 from shared.kernel.clock import Clock
@@ -41,7 +41,7 @@ class KafkaEventLog:
         self._closed = False
         self._commits = GroupCommit[Draft, Watermark](writer.append, self._publish, limits)
 
-    async def append(self, facts: Sequence[Fact]) -> Watermark:
+    async def append(self, facts: Sequence[Fact | SentEvent]) -> Watermark:
         """Append facts in order, without those whose id is in the log already; durable when it returns.
 
         Raises:

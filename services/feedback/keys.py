@@ -46,6 +46,8 @@ class UserKeys:
         """The identities of users, and those among them that are drawn anew and must be stored with the records."""
         wanted = set(user_ids)
         known = {user_id: self._cache[user_id] for user_id in wanted if user_id in self._cache}
+        if len(known) == len(wanted):
+            return known, {}
         known |= self._find(wanted - known.keys())
         missing = sorted(wanted - known.keys())
         drawn = {user_id: self._draw(row) for row, user_id in enumerate(missing, self._next_row)}

@@ -13,6 +13,7 @@ from winnow.v1 import feedback_service_pb2_grpc as pb_grpc
 
 from services.feedback.intake import LogIntake
 from services.feedback.pipelining import BATCHES_IN_FLIGHT, in_order
+from services.feedback.sent_events import read_events
 from services.feedback.statuses import statuses
 from shared.domain.intake import Recorded
 from shared.domain.services import Feedback
@@ -21,7 +22,6 @@ from shared.domain.watermark import Watermark
 from shared.kernel.context import annotate
 from shared.kernel.errors import ErrorReason, FieldViolation, Reason, ServiceError
 from shared.kernel.validation import violations
-from shared.wire.events import event_from_proto
 from shared.wire.log import record_to_proto
 from shared.wire.slates import slate_from_proto, slate_to_proto
 
@@ -94,8 +94,8 @@ class FeedbackServicer(pb_grpc.FeedbackServiceServicer):
         return pb.StreamEventsResponse(statuses=found, watermark=str(recorded.watermark))
 
     async def _record(self, messages: Sequence[event_pb2.Event]) -> Recorded:
-        broken = {row: found for row, each in enumerate(messages) if (found := violations(each, f"events[{row}]"))}
-        return await self._intake.record_checked_events([event_from_proto(each) for each in messages], broken)
+        read = read_events(messages, *self._intake.moment())
+        return await self._intake.append_checked(read.facts, read.broken)
 
 
 def _slate(message: slate_pb2.ServedSlate, path: str) -> tuple[ServedSlate | None, tuple[FieldViolation, ...]]:

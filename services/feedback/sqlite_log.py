@@ -19,7 +19,7 @@ from services.feedback.sqlite_reader import SqliteReader
 from services.feedback.sqlite_retention import Sweep
 from services.feedback.sqlite_writer import SqliteWriter
 from services.feedback.storage_errors import log_closed
-from shared.domain.event_log import ErasureReceipt, Fact, LogBatch
+from shared.domain.event_log import ErasureReceipt, Fact, LogBatch, SentEvent
 from shared.domain.expiry import Expiry
 from shared.domain.slates import ServedSlate
 from shared.domain.watermark import Watermark
@@ -40,7 +40,7 @@ class SqliteEventLog:
         self._closed = False
         self._commits = GroupCommit[Draft, int](writer.append, self._publish, limits)
 
-    async def append(self, facts: Sequence[Fact]) -> Watermark:
+    async def append(self, facts: Sequence[Fact | SentEvent]) -> Watermark:
         """Append facts in order, without those whose id is in the log already; durable when it returns.
 
         Raises:

@@ -29,10 +29,9 @@ from shared.wire.log import fact_to_bytes
 Row = tuple[int, int, int, int, bytes | None, bytes]
 
 INSERT: Final = "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)"
-ROWS_A_STATEMENT: Final = 256
-INSERT_MANY: Final = INSERT + ", (?, ?, ?, ?, ?, ?)" * (ROWS_A_STATEMENT - 1)
-"""`sqlite3` gives the interpreter's lock away and waits for it again around each statement: a row a statement would
-have the event loop and the writer take turns for every row."""
+INSERTS: Final = {rows: INSERT + ", (?, ?, ?, ?, ?, ?)" * (rows - 1) for rows in (512, 64, 8, 1)}
+"""By rows, most first. `sqlite3` gives the interpreter's lock away and waits for it again around each statement, for
+milliseconds where the event loop is busy: a group takes few statements, whatever its size."""
 HASHES_AFTER: Final = """
 SELECT log_offset, event_hash FROM log WHERE log_offset > ? AND event_hash IS NOT NULL ORDER BY log_offset
 """
@@ -160,9 +159,12 @@ class SqliteWriter:
         self._seen.close()
         self._connection.close()
 
-    def _without_repeats(self, drafts: Sequence[Draft]) -> list[Draft]:
+    def _without_repeats(self, drafts: Sequence[Draft]) -> Sequence[Draft]:
+        hashes = [draft.id_hash for draft in drafts if draft.id_hash]
         taken = self._seen.known([draft.id_hash for draft in drafts if draft.id_hash and not draft.is_slate])
         taken |= {draft.id_hash for draft in drafts if draft.is_slate and self._holds_slate(draft.id_hash)}
+        if not taken and len(set(hashes)) == len(hashes):
+            return drafts
         fresh = []
         for draft in drafts:
             if draft.id_hash:
@@ -178,22 +180,25 @@ class SqliteWriter:
         )
 
     def _rows(self, drafts: Sequence[Draft], identities: dict[str, Identity]) -> list[Row]:
-        now_ms, rows = self._clock(), []
-        for offset, (draft, nonce) in enumerate(zip(drafts, draw_nonces(len(drafts)), strict=True), self.head + 1):
-            event_hash = None if draft.is_slate else draft.id_hash or None
-            if draft.user_id:
-                key_row, _, key = identities[draft.user_id]
-                rows.append((offset, now_ms, key_row, SEALED, event_hash, seal(key, nonce, draft.payload)))
+        now_ms, offset = self._clock(), self.head
+        rows: list[Row] = []
+        for (payload, user_id, id_hash, is_slate, _), nonce in zip(drafts, draw_nonces(len(drafts)), strict=True):
+            offset += 1
+            event_hash = None if is_slate else id_hash or None
+            if user_id:
+                key_row, _, key = identities[user_id]
+                rows.append((offset, now_ms, key_row, SEALED, event_hash, seal(key, nonce, payload)))
             else:
-                rows.append((offset, now_ms, 0, CLEAR, event_hash, draft.payload))
+                rows.append((offset, now_ms, 0, CLEAR, event_hash, payload))
         return rows
 
     def _insert(self, rows: Sequence[Row]) -> None:
-        whole = len(rows) - len(rows) % ROWS_A_STATEMENT
-        for start in range(0, whole, ROWS_A_STATEMENT):
-            part = rows[start : start + ROWS_A_STATEMENT]
-            self._connection.execute(INSERT_MANY, list(chain.from_iterable(part)))
-        self._connection.executemany(INSERT, rows[whole:])
+        start = 0
+        for size, statement in INSERTS.items():
+            while start + size <= len(rows):
+                part = rows[start : start + size]
+                self._connection.execute(statement, list(chain.from_iterable(part)))
+                start += size
 
     def _advance(self, rows: Sequence[Row]) -> None:
         self.head = rows[-1][0]

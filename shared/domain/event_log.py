@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from shared.domain.events import Event
 from shared.domain.expiry import Expiry
@@ -28,6 +28,18 @@ class Erasure:
 
 
 Fact = Event | ServedSlate | Item | ItemDeletion | User | Erasure | Expiry
+
+
+class SentEvent(NamedTuple):
+    """An event on its way into the log as it was sent: to make an `Event` of it costs more than to store it.
+
+    Attributes:
+        payload: the event as the log stores a fact.
+    """
+
+    event_id: str
+    user_id: str
+    payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +93,7 @@ class EventLog(Protocol):
     kept, reads go on) or STORAGE_UNAVAILABLE.
     """
 
-    async def append(self, facts: Sequence[Fact]) -> Watermark:
+    async def append(self, facts: Sequence[Fact | SentEvent]) -> Watermark:
         """Append facts in order; an event or slate whose id is in the log already is left out (success).
 
         Returns a position that includes all of them, repeats too.

@@ -32,6 +32,11 @@ class Expiry:
     impressions_before_ms: int = 0
     slates_before_ms: int = 0
 
+    @property
+    def keeps_events_from_ms(self) -> int:
+        """No event of this time or later has fallen out, whatever its kind."""
+        return max(self.events_before_ms, self.impressions_before_ms)
+
     def drops(self, fact: object) -> bool:
         """Whether a fact has fallen out."""
         if isinstance(fact, ServedSlate):

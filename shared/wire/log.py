@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import assert_never
+from typing import Final, assert_never
 
-from winnow.v1 import log_pb2
+from winnow.v1 import event_pb2, log_pb2
 
 from shared.domain.event_log import Erasure, Fact, ItemDeletion, LogRecord
 from shared.domain.events import Event
@@ -52,6 +52,18 @@ def fact_to_bytes(fact: Fact) -> bytes:
 def fact_from_bytes(payload: bytes) -> Fact | None:
     """The inverse; None for a kind of the future."""
     return fact_from_proto(log_pb2.LogRecord.FromString(payload))
+
+
+def sent_event_to_bytes(message: event_pb2.Event) -> bytes:
+    """What `fact_to_bytes` gives for an event, without making one of its message. Drops fields of the future."""
+    message.DiscardUnknownFields()
+    sent = message.SerializeToString()
+    size = len(sent)
+    if size < _ONE_BYTE:
+        return bytes((_EVENT_TAG, size)) + sent
+    if size < _TWO_BYTES:
+        return bytes((_EVENT_TAG, size % _ONE_BYTE + _ONE_BYTE, size // _ONE_BYTE)) + sent
+    return log_pb2.LogRecord(event=message).SerializeToString()
 
 
 def record_to_proto(record: LogRecord) -> log_pb2.LogRecord:
@@ -101,6 +113,11 @@ def _expiry_from_proto(message: log_pb2.Expiry) -> Expiry:
     )
 
 
+_EVENT_TAG: Final = log_pb2.LogRecord.DESCRIPTOR.fields_by_name["event"].number << 3 | 2
+"""How a message field begins on the wire (https://protobuf.dev/programming-guides/encoding); its length follows, seven
+bits a byte."""
+_ONE_BYTE: Final = 1 << 7
+_TWO_BYTES: Final = 1 << 14
 _READERS: dict[str, Callable[[log_pb2.LogRecord], Fact]] = {
     "event": lambda message: event_from_proto(message.event),
     "slate": lambda message: slate_from_proto(message.slate),
