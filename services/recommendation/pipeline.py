@@ -106,10 +106,11 @@ class Pipeline:
         """
         pool, seen = Pool(), frozenset[str]()
         for source in sources_of(query, *self._stages.sources):
+            places: dict[str, str] = {}
             while len(pool) < query.page_size:
                 with journey.stage(REFILL) if seen else nullcontext():
                     with journey.stage("retrieve"):
-                        new = await journey.ask(source, Wish(query, viewer, seen), RETRIEVE_SHARE)
+                        new = await journey.ask(source, Wish(query, viewer, seen, places), RETRIEVE_SHARE)
                     if not len(new):
                         break
                     seen |= frozenset(new.item_ids)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Generic, Protocol, TypeVar
 
@@ -50,11 +50,13 @@ class Wish:
 
     Attributes:
         beyond: what it gave already, or another source did, and what is not wanted again.
+        places: the source's own notes on how far it has come in this request.
     """
 
     query: Query
     viewer: Viewer
     beyond: frozenset[str] = frozenset()
+    places: dict[str, str] = field(default_factory=dict)
 
 
 class Source(Protocol):

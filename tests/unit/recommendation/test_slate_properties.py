@@ -19,6 +19,7 @@ from shared.domain.conditions import AttributeCondition, Comparison, ItemFilter
 from shared.domain.events import EventType
 from shared.domain.items import Item
 from shared.domain.user_state import ItemState, ItemStatus
+from tests.fakes_services import down
 from tests.unit.recommendation.front import GENRES, NOW_MS, World, all_pages, ask, events, film, item_ids, opened, user
 
 FILMS = 40
@@ -165,6 +166,20 @@ async def test_a_slate_holds_only_what_may_be_shown_and_as_much_of_it_as_fits(ca
     assert len(set(item_ids(answer))) == len(answer.entries)
     assert set(item_ids(answer)) <= eligible
     assert len(answer.entries) == min(case.page_size, len(eligible))
+
+
+@given(cases, st.integers(1, 12))
+async def test_without_candidate_generation_a_slate_holds_as_much_of_what_may_be_shown(case: Case, listed: int) -> None:
+    world = case.world()
+    world.candidates.error = down("candidate-generation")
+    world.features.most_listed = listed
+
+    async with case.running(world, FEW) as app:
+        answer = await app.recommender.recommend(case.query())
+
+    eligible = case.eligible(world)
+    assert set(item_ids(answer)) <= eligible
+    assert len(set(item_ids(answer))) == min(case.page_size, len(eligible))
 
 
 @given(cases)
