@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
 from services.command import asking, demo, importing, load, models, operating, serving, training
+from services.command.output import FAILED, errors
 
 app = typer.Typer(
     name="winnow",
@@ -31,5 +34,9 @@ app.add_typer(models.app, name="models")
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line; what a full disk or a folder of somebody else's stops, it tells in one line."""
+    try:
+        app()
+    except OSError as error:
+        errors.print(f"[red]winnow:[/red] {error}", highlight=False, soft_wrap=True)
+        sys.exit(FAILED)

@@ -62,7 +62,10 @@ def export_data(
         raise fail(f"--form {form!r} is not one of text, text-gz, parquet", 2)
     with readable_errors():
         dataset, place = asyncio.run(_read(address))
-    files = write_folder(dataset, folder, form)  # type: ignore[arg-type]  # checked above
+    try:
+        files = write_folder(dataset, folder, form)  # type: ignore[arg-type]  # checked above
+    except OSError as error:
+        raise fail(f"cannot write to {folder} ({error}); name another folder, or make room") from error
     counts = [len(dataset.interactions), len(dataset.items), len(dataset.users)]
     written = {str(file): count for file, count in zip(files, counts, strict=True)}
     show(json, written, table(f"From {place}", ["file", "rows"], list(written.items())))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +21,8 @@ app = typer.Typer(help="List the published model bundles, or go back to an earli
 @app.command("list")
 def list_models(registry: RegistryUrl = "", json: Json = False) -> None:
     """Every bundle: which is served, its metrics, and why one was rejected."""
-    bundles = _registry(registry).list()
+    with _told():
+        bundles = _registry(registry).list()
     rows = [
         [
             bundle.version,
@@ -44,13 +47,19 @@ def rollback(
     json: Json = False,
 ) -> None:
     """Point the services to an earlier bundle; they swap within a second, without losing a request."""
+    with _told():
+        version = _registry(registry).rollback(to or None)
+    show(json, {"current": version}, table("", ["now served"], [[version]]))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
     from shared.model.registry import RegistryError
 
     try:
-        version = _registry(registry).rollback(to or None)
+        yield
     except RegistryError as error:
         raise fail(str(error)) from error
-    show(json, {"current": version}, table("", ["now served"], [[version]]))
 
 
 def _registry(url: str) -> Registry:

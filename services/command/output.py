@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from shared.kernel.config import ConfigError
-from shared.kernel.errors import ServiceError
+from shared.kernel.errors import ErrorReason, ServiceError
 
 FAILED, USAGE, NOT_PUBLISHED = 1, 2, 3
 """Exit codes: the work could not be done; the command, the settings or the data are wrong; a bundle failed a gate."""
@@ -57,7 +57,13 @@ def readable_errors() -> Iterator[None]:
     except ConfigError as error:
         raise fail("\n        ".join(error.problems), USAGE) from error
     except ServiceError as error:
-        raise fail(f"{error.message} ({error.reason.name})") from error
+        raise fail(f"{error.message}{_remedy(error)} ({error.reason.name})") from error
+
+
+def _remedy(error: ServiceError) -> str:
+    """What to do where nobody answered, so that nobody could say."""
+    nobody = error.reason == ErrorReason.DEPENDENCY_UNAVAILABLE and not error.metadata
+    return "; start `winnow serve`, or name the address of one that runs with --address" if nobody else ""
 
 
 class Bars:

@@ -51,5 +51,10 @@ def _lock(descriptor: int, path: Path) -> None:
             f"the event log at {path} is in use by process {holder}: stop that process, call it over gRPC instead, "
             f"or set another WINNOW_DATA_DIR"
         ) from error
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except OSError as error:  # a full disk still has room for names
+        raise ConfigError(
+            f"the event log's folder {path} cannot be written ({error.strerror}); make room there, or {REMEDY}"
+        ) from error

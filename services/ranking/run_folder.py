@@ -103,8 +103,15 @@ def open_run_folder(path: Path) -> Iterator[RunFolder]:
 
 
 def _write(file: Path, content: str) -> None:
-    """Replace a file by one that only the owner can read."""
-    handle, staging = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(content)
-    Path(staging).replace(file)
+    """Replace a file by one that only the owner can read.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    try:
+        handle, staging = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(content)
+        Path(staging).replace(file)
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be written: {error}; make room there, or set WINNOW_DATA_DIR") from error

@@ -13,8 +13,10 @@ from winnow.v1 import event_pb2
 from winnow.v1 import feedback_service_pb2 as pb
 from winnow.v1.feedback_service_pb2_grpc import FeedbackServiceStub
 
+from services.feedback.sqlite_folder import LOCK, locked_folder
 from shared.domain.event_log import EventLog
 from shared.domain.events import Event
+from shared.kernel.config import ConfigError
 from shared.kernel.errors import STATUS_DETAILS_KEY, ErrorReason, ServiceError
 from tests.contract.event_log_adapters import event, open_sqlite, records, until_error
 from tests.integration.feedback.service import serving
@@ -55,6 +57,15 @@ async def refused_as_full(write: Awaitable[object]) -> bool:
             raise
         return True
     return False
+
+
+def test_a_log_does_not_begin_on_a_disk_that_takes_names_but_no_bytes(tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "feedback"
+    folder.mkdir(parents=True)
+    (folder / LOCK).symlink_to("/dev/full")
+
+    with pytest.raises(ConfigError, match=r"data/feedback cannot be written.*make room there"), locked_folder(folder):
+        pass
 
 
 @pytest.mark.parametrize("kind", ["disk", "small_database"])

@@ -49,6 +49,13 @@ def test_the_token_stays_the_same_and_is_the_owners_alone(tmp_path: Path) -> Non
     assert stat.S_IMODE((tmp_path / "ranking_token").stat().st_mode) == 0o600
 
 
+def test_a_token_that_cannot_be_written_is_told_with_its_file(tmp_path: Path) -> None:
+    gone = RunFolder(tmp_path / "gone")
+
+    with pytest.raises(ConfigError, match=r"gone/ranking_token: cannot be written.*WINNOW_DATA_DIR"):
+        gone.token()
+
+
 def test_two_folders_have_two_tokens_and_two_marks(tmp_path: Path) -> None:
     one, two = RunFolder(tmp_path / "one"), RunFolder(tmp_path / "two")
     one.path.mkdir()
