@@ -30,6 +30,8 @@ HELD_BUCKETS = 72
 ERA_GAP_MS = 180 * 86_400_000
 """A time without any event that is longer than this separates two eras."""
 _SCALE = 1 << 30  # weights are whole numbers, so that sums do not depend on their order
+_AT_ONCE = 4096
+"""Up to so many rows are evaluated in one product."""
 _PAIR = np.dtype([("bucket", "<i4"), ("count", "<i4")])
 
 Ints = npt.NDArray[np.int64]
@@ -58,6 +60,8 @@ class DecayedCounts:
         self._changed: list[Ints] = []  # rows whose value is out of date
         self.shifts = 0
         self._evaluated_shifts = 0
+        self._weights: tuple[list[int], Ints] = [], np.empty(0, np.int64)
+        self._weights_shifts = 0
         self.open_from_ms = 0
 
     @property
@@ -170,11 +174,22 @@ class DecayedCounts:
 
     def _evaluate(self, counts: Counts) -> npt.NDArray[np.float64]:
         """(n,) values of (C, n) counts; exact integer sums."""
-        total = np.zeros(counts.shape[1], np.int64)
-        for bucket, age in self._ages().items():
-            weight = np.int64(round(_SCALE * 2.0 ** (-age / self._per_half_life)))
-            total += counts[self._columns[bucket]] * weight
+        columns, weights = self._weighed()
+        if counts.shape[1] <= _AT_ONCE:
+            return (weights @ counts[columns].astype(np.int64)) / _SCALE
+        total = np.zeros(counts.shape[1], np.int64)  # column by column: all at once would be several copies of them
+        for column, weight in zip(columns, weights, strict=True):
+            total += counts[column] * weight
         return total / _SCALE
+
+    def _weighed(self) -> tuple[list[int], Ints]:
+        """The columns that values are made of, and their weights; the same until the next shift."""
+        if self._weights_shifts != self.shifts:
+            ages = self._ages()
+            weights = [round(_SCALE * 2.0 ** (-age / self._per_half_life)) for age in ages.values()]
+            self._weights = [self._columns[bucket] for bucket in ages], np.array(weights, np.int64)
+            self._weights_shifts = self.shifts
+        return self._weights
 
     def _ages(self) -> dict[int, int]:
         """Age of each evaluated bucket, in buckets."""

@@ -35,14 +35,15 @@ class UserEntry:
         history: the latest events about items, oldest first.
         added: events that the store does not hold yet, in order of arrival.
         version: grows with every change.
+        history_version: grows with every change of the history.
         stored_version: the version that the store holds.
         view: the last answer made from it, see `user_view`.
         weight: events by which it counts against the memory limit.
     """
 
     __slots__ = (
-        "added", "blocked", "counts", "followed", "hidden", "history", "profile", "profile_ms", "slates",
-        "stored_version", "subject", "user_id", "version", "view", "weight",
+        "added", "blocked", "counts", "followed", "hidden", "history", "history_version", "profile", "profile_ms",
+        "slates", "stored_version", "subject", "user_id", "version", "view", "weight",
     )  # fmt: skip
 
     def __init__(self, user_id: str, subject: str) -> None:
@@ -58,6 +59,7 @@ class UserEntry:
         self.profile_ms = 0
         self.added: list[StoredEvent] = []
         self.version = 0
+        self.history_version = 0
         self.stored_version = 0
         self.view: object = None
         self.weight = 0
@@ -104,6 +106,7 @@ class UserEntry:
     def expire(self, expiry: Expiry) -> None:
         """Drop what has fallen out; of its kinds nothing more is counted than what is left."""
         if before_ms := expiry.events_before_ms:
+            self.history_version += 1
             self.history = [event for event in self.history if event[0] >= before_ms]
             self.counts = {kind: count for kind, count in self.counts.items() if kind not in CONSUMING_CODES}
             self.counts.update(Counter(event[3] for event in self.history))
@@ -114,6 +117,7 @@ class UserEntry:
     def remember(self, event: StoredEvent) -> None:
         """Put an event about an item at its place in the history."""
         history = self.history
+        self.history_version += 1
         if not history or event > history[-1]:
             history.append(event)
         else:

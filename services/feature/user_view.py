@@ -65,15 +65,28 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
+class Past:
+    """What a state says of the events alone: most requests find a new slate in the state, and few a new event."""
+
+    history: History
+    consumed: frozenset[str]
+    affinities: Mapping[str, float]
+    made_of: tuple[int, int, int]
+    """Versions of the history and of the categories, and the events asked for."""
+
+
+@dataclass(frozen=True, slots=True)
 class UserView:
     """A state and what it was made of.
 
     Attributes:
+        past: what of it was made of the events.
         made: the moment that it was made for.
         holds_until_ms: afterwards something in it has expired.
     """
 
     state: UserState
+    past: Past
     version: int
     categories_version: int
     made: Moment
@@ -135,26 +148,40 @@ def affinities_of(events: Sequence[StoredEvent], categories_of: CategoriesOf) ->
     return {category: share / total for category, share in shares.items()}
 
 
+def past_of(entry: UserEntry, categories: Categories, history_limit: int) -> Past:
+    """What the events say: the last view's, while it holds."""
+    made_of = entry.history_version, categories.version, history_limit
+    if isinstance(entry.view, UserView) and entry.view.past.made_of == made_of:
+        return entry.view.past
+    return Past(
+        history_of(entry.history[max(0, len(entry.history) - history_limit) :]),
+        frozenset([event[2] for event in entry.history]),
+        affinities_of(entry.history, categories.of),
+        made_of,
+    )
+
+
 def view_of(entry: UserEntry, categories: Categories, lifetimes: Lifetimes, moment: Moment) -> UserView:
     """What is answered about a user; watermark and staleness of the state are the reader's to set."""
+    past = past_of(entry, categories, moment.history_limit)
     served, oldest_served_ms = served_of(entry.slates, moment.now_ms - lifetimes.served_ms)
     hidden, oldest_hidden_ms = hidden_of(entry.hidden, moment.now_ms, lifetimes.hidden_ms)
     blocked, oldest_blocked_ms = hidden_of(entry.blocked, moment.now_ms, lifetimes.hidden_ms)
     state = UserState(
         user_id=entry.user_id,
-        history=history_of(entry.history[max(0, len(entry.history) - moment.history_limit) :]),
-        consumed_item_ids=frozenset([event[2] for event in entry.history]),
+        history=past.history,
+        consumed_item_ids=past.consumed,
         hidden_item_ids=hidden,
         blocked_ids=blocked,
         served_item_ids=served,
         followed_ids=tuple(sorted(entry.followed, key=entry.followed.__getitem__, reverse=True)),
         profile=entry.profile,
         event_counts=dict(entry.counts),
-        category_affinities=affinities_of(entry.history, categories.of),
+        category_affinities=dict(past.affinities),
     )
     oldest_ms = min(oldest_hidden_ms, oldest_blocked_ms)
     ends_ms = (oldest_served_ms + lifetimes.served_ms, oldest_ms + (lifetimes.hidden_ms or 0))
-    return UserView(state, entry.version, categories.version, moment, min(ends_ms))
+    return UserView(state, past, entry.version, categories.version, moment, min(ends_ms))
 
 
 def freshness_of(entry: UserEntry, state: UserState, lifetimes: Lifetimes, now_ms: int) -> UserFreshness:
