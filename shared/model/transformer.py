@@ -56,12 +56,16 @@ class Layout:
 
     def padded(self, packed: Tensor) -> Tensor:
         """(T, …) → (B, L, …), zero behind the end of each history."""
+        if len(self.lengths) == 1:  # nothing to lay out: it is as it is
+            return packed[None]
         out = packed.new_zeros(len(self.lengths), self.longest, *packed.shape[1:])
         out[self.users, self.places] = packed
         return out
 
     def packed(self, padded: Tensor) -> Tensor:
         """(B, L, …) → (T, …)."""
+        if len(self.lengths) == 1:
+            return padded[0]
         return padded[self.users, self.places]
 
 
@@ -76,16 +80,6 @@ def _bins_by_distance(size: int, device: torch.device) -> Tensor:
     """(size,) bin of each distance from 0; computed once, as every request asks for the same."""
     with torch.inference_mode(mode=False):  # also training reads it
         return distance_bins(torch.arange(size, device=device))
-
-
-@lru_cache(maxsize=8)
-def _causal_bins(size: int, device: torch.device) -> Tensor:
-    """(size, size) bin of each query and key, `UNSEEN` where the key comes later."""
-    with torch.inference_mode(mode=False):
-        steps = torch.arange(size, device=device)
-        distances = steps[:, None] - steps[None, :]
-        bins = _bins_by_distance(size, device)[distances.clamp(min=0)]
-        return bins.masked_fill(distances < 0, UNSEEN)
 
 
 def _table_size(length: int) -> int:
@@ -126,8 +120,7 @@ class Attention(nn.Module):
             (T, d) output, and the keys and values laid out by user, (B, H, L, D), for candidates to attend to.
         """
         q, k, v = (layout.padded(part).transpose(1, 2) for part in self.project(tokens))  # (B, H, L, D)
-        bins = _causal_bins(_table_size(layout.longest), tokens.device)[: layout.longest, : layout.longest]
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=self._biases()[:, bins][None])  # (B, H, L, D)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=self._causal_biases(layout.longest)[None])
         return self.out(layout.packed(mixed.transpose(1, 2)).flatten(-2)), k, v
 
     def latest(self, tokens: Tensor, layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
@@ -178,6 +171,17 @@ class Attention(nn.Module):
         mixed = mixed / (seen.sum(-1, keepdim=True) + own)
         out: Tensor = self.out(mixed.permute(0, 2, 3, 1, 4).flatten(-2))
         return out
+
+    def _causal_biases(self, length: int) -> Tensor:
+        """(H, L, L) bias of each query and key, -inf where the key comes later.
+
+        A row is the one above it, moved on by one token: so all rows are windows of one line, and nothing is looked up
+        for each pair of tokens.
+        """
+        bins = _bins_by_distance(_table_size(length), self.distance.device)[:length]
+        earlier = self.distance[:, bins].flip(-1)  # (H, L): the farthest first, the token itself last
+        line = F.pad(earlier, (0, length - 1), value=-torch.inf)  # (H, 2 L - 1)
+        return line.unfold(-1, length, 1).flip(1)
 
     def _biases(self) -> Tensor:
         """(H, DISTANCES + 1) bias by bin."""

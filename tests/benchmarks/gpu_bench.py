@@ -239,8 +239,7 @@ def _make_traceable() -> None:
         return made[len(lengths)] if len(lengths) in made else made.setdefault(len(lengths), of(lengths))
 
     replace_function(Layout, "of", kept)
-    for name in ("_bins_by_distance", "_causal_bins"):
-        replace_function(transformer, name, _constant(getattr(transformer, name)))
+    replace_function(transformer, "_bins_by_distance", _constant(transformer._bins_by_distance))
 
 
 def _constant(table: Callable[[int, torch.device], Tensor]) -> Callable[[int, torch.device], Tensor]:
