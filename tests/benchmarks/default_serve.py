@@ -31,6 +31,7 @@ from services.ranking.replacement import replace_function
 from shared.domain.provenance import Provenance
 from shared.kernel.clock import system_clock
 from shared.model.bundle import open_bundle
+from shared.model.execution import Execution
 from shared.model.ranker import RankerModel
 from shared.wire.ranking import ranking_request_from_proto, ranking_result_to_proto
 from tests.benchmarks.peers.questions import answer_of, request_of
@@ -43,7 +44,7 @@ class DefaultRanker:
     """The model and nothing else."""
 
     def __init__(self, bundle_folder: str) -> None:
-        self._model = RankerModel.load(open_bundle(Path(bundle_folder)), threads=THREADS)
+        self._model = RankerModel.load(open_bundle(Path(bundle_folder)), Execution(threads=THREADS))
 
     def Check(self, request: HealthCheckRequest) -> HealthCheckResponse:
         """Do nothing."""

@@ -9,6 +9,7 @@ from typing import Any
 import bentoml
 
 from shared.model.bundle import open_bundle
+from shared.model.execution import Execution
 from shared.model.ranker import RankerModel
 from tests.benchmarks.peers.questions import answer_of, request_of
 
@@ -18,7 +19,7 @@ class Ranker:
     """The model as an API of JSON over HTTP."""
 
     def __init__(self) -> None:
-        self._model = RankerModel.load(open_bundle(Path(os.environ["BUNDLE_FOLDER"])), threads=1)
+        self._model = RankerModel.load(open_bundle(Path(os.environ["BUNDLE_FOLDER"])), Execution(threads=1))
 
     @bentoml.api
     def rank(self, question: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import litserve
 
 from shared.domain.ranking import RankingRequest, RankingResult
 from shared.model.bundle import open_bundle
+from shared.model.execution import Execution
 from shared.model.ranker import RankerModel
 from tests.benchmarks.peers.questions import answer_of, request_of
 
@@ -22,7 +23,7 @@ class Ranker(litserve.LitAPI):
 
     def setup(self, device: str) -> None:
         """Load the model."""
-        self._model = RankerModel.load(open_bundle(self.bundle_folder), threads=1)
+        self._model = RankerModel.load(open_bundle(self.bundle_folder), Execution(threads=1))
 
     def decode_request(self, request):  # LitServe would take types for those of HTTP
         """From JSON."""
