@@ -65,7 +65,7 @@ def _users(path: Path | None, address: str) -> tuple[str, ...]:
     from services.command.bench.users import users_in
 
     try:
-        found = users_in(path) if path else asyncio.run(_users_of_log(address))
+        found = users_in(path) if path else asyncio.run(users_of_log(address))
     except (OSError, UnicodeDecodeError) as error:
         raise fail(f"--users {path}: {error}", 2) from error
     if not found:
@@ -73,7 +73,8 @@ def _users(path: Path | None, address: str) -> tuple[str, ...]:
     return found
 
 
-async def _users_of_log(address: str) -> tuple[str, ...]:
+async def users_of_log(address: str) -> tuple[str, ...]:
+    """Ids of users that the event log of a running product tells of."""
     from services.command.bench.users import users_of
     from services.command.log_access import open_log
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
-from shared.kernel.hosting import ListeningSettings
+from shared.kernel.hosting import SharedPortSettings
 
 
-class RecommendationSettings(ListeningSettings, prefix="RECOMMENDATION"):
+class RecommendationSettings(SharedPortSettings, prefix="RECOMMENDATION"):
     """Where the front listens, whom it asks and how long it waits."""
 
     address: str = Field("127.0.0.1:50051", description="host:port that the service listens on")
@@ -33,6 +33,7 @@ class RecommendationSettings(ListeningSettings, prefix="RECOMMENDATION"):
     page_token_secret: SecretStr | None = Field(
         None,
         min_length=16,
+        validate_default=True,
         description="signs page tokens; default: new at each start, so tokens end with the process and each replica's "
         "are its own: set it where there are several",
     )
@@ -46,3 +47,10 @@ class RecommendationSettings(ListeningSettings, prefix="RECOMMENDATION"):
         None, description="folder of <surface>.yaml files, which must hold default.yaml; default: those of the package"
     )
     surfaces_poll_seconds: float = Field(1.0, gt=0, description="how often the surfaces' files are looked at")
+
+    @field_validator("page_token_secret")
+    @classmethod
+    def _one_secret_for_all_workers(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if secret is None and info.data.get("workers", 1) > 1:
+            raise ValueError(f"{info.data['workers']} workers need it: each would refuse the others' page tokens")
+        return secret

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Final, Protocol, TypeVar
 
@@ -20,6 +20,7 @@ from shared.kernel.process import App, ProcessSettings, process, run_until_signa
 from shared.kernel.security import SecuritySettings, security_of
 from shared.kernel.server import GrpcServer, Hosted, ServerOptions
 from shared.kernel.telemetry import serve_metrics
+from shared.kernel.workers import follow_starter, run_workers, worker_number
 
 SETTINGS_EXIT: Final = 2
 """Exit code of a process that could not start as it was set up."""
@@ -32,6 +33,18 @@ class ListeningSettings(ServiceSettings):
     metrics_port: int = Field(0, ge=0, le=65535, description="port of Prometheus metrics; 0 takes a free one")
     health_address: str = Field(
         "", description="host:port that answers health checks in plain text, as Kubernetes asks them; empty: none"
+    )
+
+
+class SharedPortSettings(ListeningSettings):
+    """Of a service that keeps nothing between requests that another process of it would need."""
+
+    workers: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description="processes that share the port of the service run alone; their metrics are at the metrics port "
+        "and those behind it",
     )
 
 
@@ -49,41 +62,63 @@ OpenService = Callable[[S, Clock], AbstractAsyncContextManager[OpenedService]]
 
 def run_service(name: str, settings_class: type[S], open_service: OpenService[S]) -> None:
     """Run one service, alone, until a signal; a setting that cannot be used ends the process with code 2."""
+    worker = worker_number()
 
     @asynccontextmanager
     async def app() -> AsyncIterator[None]:
         settings = load(settings_class)
-        async with open_service(settings, system_clock) as service, serving(settings, [service.hosted]):
+        async with open_service(settings, system_clock) as service, serving(settings, [service.hosted], worker):
             yield
 
+    if worker is not None:
+        follow_starter()
+    with ending_with_problems():
+        settings = load(settings_class)
+        if worker is None and isinstance(settings, SharedPortSettings) and settings.workers > 1:
+            with process(load(ProcessSettings), name):
+                sys.exit(run_workers(settings.workers, settings.address))
     run_process(name, app)
 
 
 def run_process(name: str, app: App) -> None:
     """Run an app until a signal, with logs and traces; prints what is wrong with the settings, if anything is."""
+    with ending_with_problems(), process(load(ProcessSettings), name):
+        run_until_signal(app)
+
+
+@contextmanager
+def ending_with_problems() -> Iterator[None]:
+    """Print what is wrong with the settings, if anything is, and end."""
     try:
-        with process(load(ProcessSettings), name):
-            run_until_signal(app)
+        yield
     except ConfigError as error:
         sys.stderr.write("".join(f"winnow: {problem}\n" for problem in error.problems))
         sys.exit(SETTINGS_EXIT)
 
 
 @asynccontextmanager
-async def serving(settings: ListeningSettings, hosted: Sequence[Hosted]) -> AsyncIterator[GrpcServer]:
+async def serving(
+    settings: ListeningSettings, hosted: Sequence[Hosted], worker: int | None = None
+) -> AsyncIterator[GrpcServer]:
     """Host services on one address, with their metrics beside it, as secure and as limited as the settings say.
+
+    Args:
+        settings: where.
+        hosted: the services.
+        worker: which of the processes this is that share the address; None: it has the address alone.
 
     Raises:
         ConfigError: An address is taken, or a certificate or the policy cannot be used.
     """
     security, limits = security_of(load(SecuritySettings)), load(LimitSettings)
-    options = _options(limits, reflection=security.reflection)
+    options = replace(_options(limits, reflection=security.reflection), reuse_port=worker is not None)
+    metrics_port = settings.metrics_port and settings.metrics_port + (worker or 0)
     server = GrpcServer(settings.address, hosted, options, security.tls, Gate(security.policy, limits.rate()))
     async with AsyncExitStack() as stack:
-        stack.enter_context(serve_metrics(load(ProcessSettings).metrics_host, settings.metrics_port))
+        stack.enter_context(serve_metrics(load(ProcessSettings).metrics_host, metrics_port))
         await stack.enter_async_context(server)
         if settings.health_address:
-            await stack.enter_async_context(_health_server(settings.health_address, hosted))
+            await stack.enter_async_context(_health_server(settings.health_address, hosted, options))
         yield server
 
 
@@ -109,7 +144,8 @@ def _options(limits: LimitSettings, *, reflection: bool) -> ServerOptions:
     )
 
 
-def _health_server(address: str, hosted: Sequence[Hosted]) -> GrpcServer:
+def _health_server(address: str, hosted: Sequence[Hosted], options: ServerOptions) -> GrpcServer:
     """The health of the services and nothing else: Kubernetes' probes have no certificate."""
     silent = [replace(each, register=lambda server: None) for each in hosted]
-    return GrpcServer(address, silent, ServerOptions(reflection=False, drain_grace_ms=0))
+    shared = options.reuse_port
+    return GrpcServer(address, silent, ServerOptions(reflection=False, drain_grace_ms=0, reuse_port=shared))

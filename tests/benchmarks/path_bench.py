@@ -9,10 +9,12 @@ that an answered request costs in each process, which is what to work on.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from services.command.bench.report import COLUMNS, loss_rows, rows, stage_rows
+from services.command.load import users_of_log
 from services.command.output import table
 from services.command.places import data_dir
 from tests.benchmarks.smoke import processor_ms
@@ -38,7 +41,11 @@ def main() -> None:
     parser.add_argument("--plots", type=Path)
     arguments = parser.parse_args()
     records, costs = [], []
-    with Product(data_dir().absolute()).serving() as running:
+    with Product(data_dir().absolute()).serving() as running, tempfile.NamedTemporaryFile("w") as users:
+        # Read once: what the product spends on telling its log is no request's.
+        users.write("\n".join(asyncio.run(users_of_log(running.product.address))))
+        users.flush()
+        arguments.users = users.name
         for number, rate in enumerate(arguments.rate or RATES):
             before = processor_ms(running.product.data_dir)
             record = send(running, rate, arguments, warm_up=0 if number else WARM_UP_SECONDS)
@@ -53,7 +60,7 @@ def send(running: Running, rate: float, arguments: argparse.Namespace, warm_up: 
     command = [
         sys.executable, "-m", "services", "bench", "--address", running.product.address, "--rate", str(rate),
         "--seconds", str(arguments.seconds), "--warm-up", str(warm_up), "--click-share", str(arguments.click_share),
-        "--json",
+        "--users", arguments.users, "--json",
     ]  # fmt: skip
     if arguments.plots:
         command += ["--plots", str(arguments.plots / f"{rate:g}-per-second")]
