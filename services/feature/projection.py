@@ -25,7 +25,8 @@ from shared.domain.watermark import Watermark
 
 NO_VALUE = math.nan
 OF_A_USER = (Event, ServedSlate, User)
-"""A tuple, because it is asked of each record: a union costs twice as much."""
+MARKERS = (Erasure, Expiry)
+"""Tuples, because they are asked of each record: a union costs twice as much."""
 
 
 @dataclass(frozen=True)
@@ -264,7 +265,7 @@ def without_erasures(records: Sequence[LogRecord]) -> list[Sequence[LogRecord]]:
     runs: list[Sequence[LogRecord]] = []
     start = 0
     for row, record in enumerate(records):
-        if isinstance(record.fact, Erasure | Expiry):
+        if isinstance(record.fact, MARKERS):
             runs += [records[start:row], [record]]
             start = row + 1
     return [run for run in [*runs, records[start:]] if run]

@@ -14,6 +14,7 @@ import structlog
 from pydantic import Field, SecretStr
 
 from shared.kernel.config import ServiceSettings
+from shared.kernel.garbage import keep_what_is_there, look_seldom
 from shared.kernel.logs import configure_logs
 from shared.kernel.slowness import set_slow_ms
 from shared.kernel.tracing import configure_tracing
@@ -60,6 +61,7 @@ def process(settings: ProcessSettings, name: str) -> Iterator[None]:
 
 def run_until_signal(app: App) -> None:
     """Opens `app`, waits for SIGTERM or SIGINT, closes it and returns; a second signal ends the process at once."""
+    look_seldom()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_until_signal(app))
 
@@ -86,6 +88,7 @@ class _Life:
     async def live(self, app: App) -> None:
         async with app():
             self.opening = None
+            keep_what_is_there()
             self.listen()  # again: libraries such as Ray install handlers of their own while the app opens
             log.info("process.ready")
             await self.stopping.wait()

@@ -51,7 +51,10 @@ def fact_to_bytes(fact: Fact) -> bytes:
 
 def fact_from_bytes(payload: bytes) -> Fact | None:
     """The inverse; None for a kind of the future."""
-    return fact_from_proto(log_pb2.LogRecord.FromString(payload))
+    message = log_pb2.LogRecord.FromString(payload)
+    if payload[:1] == _EVENT_START:  # most facts are events
+        return event_from_proto(message.event)
+    return fact_from_proto(message)
 
 
 def sent_event_to_bytes(message: event_pb2.Event) -> bytes:
@@ -116,6 +119,7 @@ def _expiry_from_proto(message: log_pb2.Expiry) -> Expiry:
 _EVENT_TAG: Final = log_pb2.LogRecord.DESCRIPTOR.fields_by_name["event"].number << 3 | 2
 """How a message field begins on the wire (https://protobuf.dev/programming-guides/encoding); its length follows, seven
 bits a byte."""
+_EVENT_START: Final = bytes((_EVENT_TAG,))
 _ONE_BYTE: Final = 1 << 7
 _TWO_BYTES: Final = 1 << 14
 _READERS: dict[str, Callable[[log_pb2.LogRecord], Fact]] = {

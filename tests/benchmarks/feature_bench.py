@@ -40,6 +40,7 @@ from shared.domain.user_state import TopOrder
 from shared.domain.watermark import Watermark
 from shared.kernel.client import open_channel
 from shared.kernel.clock import system_clock
+from shared.kernel.garbage import keep_what_is_there, look_seldom
 from shared.kernel.server import GrpcServer
 from tests.redis_server import redis_server
 
@@ -245,6 +246,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name, default in (("events", 200_000), ("users", 5_000), ("items", 20_000), ("reads", 2_000), ("repeats", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    look_seldom()  # as a service's process does
+    keep_what_is_there()
     folder = Path(tempfile.mkdtemp(prefix="winnow-feature-bench-"))
     try:
         asyncio.run(run(Sizes(**vars(parser.parse_args())), folder))

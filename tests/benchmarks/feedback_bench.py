@@ -35,6 +35,7 @@ from shared.domain.watermark import Watermark
 from shared.kernel.client import open_channel
 from shared.kernel.clock import system_clock
 from shared.kernel.config import load
+from shared.kernel.garbage import keep_what_is_there, look_seldom
 from shared.kernel.logs import configure_logs
 from shared.kernel.server import GrpcServer
 from tests.benchmarks.feedback_load import LOADS, Load, send
@@ -218,6 +219,8 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, default=None, help="folder on the disk to measure; default: a new one")
     arguments = parser.parse_args()
     configure_logs("error")
+    look_seldom()  # as a service's process does
+    keep_what_is_there()
     with tempfile.TemporaryDirectory(dir=arguments.data_dir, prefix="feedback-bench-") as folder:
         uvloop.run(bench(Path(folder), Sizes(arguments.events, arguments.soak)))
 
