@@ -24,7 +24,7 @@ from services.candidate_generation.recall_watch import RecallWatch, Search
 from services.candidate_generation.telemetry import ENCODED_ITEMS
 from services.candidate_generation.user_vectors import UserVectors
 from shared.domain.history import History
-from shared.domain.items import Item
+from shared.domain.items import Item, User
 from shared.domain.vocabulary import UNKNOWN_ROW, Vocabulary
 from shared.domain.watermark import Watermark
 from shared.model.index import NONE, Found
@@ -44,7 +44,12 @@ _SAME_VECTOR = 0.999  # cosine from which on changed content leaves an item wher
 class Towers(Protocol):
     """What makes vectors: `shared.model.retriever.RetrieverModel`."""
 
-    def user_vectors(self, histories: Sequence[History], fresh: Mapping[str, Item] | None = None) -> Floats:
+    def user_vectors(
+        self,
+        histories: Sequence[History],
+        fresh: Mapping[str, Item] | None = None,
+        users: Sequence[User | None] | None = None,
+    ) -> Floats:
         """(B, D) unit vectors; `fresh` is the content of items that the bundle does not know."""
 
     def item_vectors(self, items: Sequence[Item]) -> Floats:
@@ -162,16 +167,16 @@ class Engine:
 
     # Answering
 
-    async def user_vector(self, history: History, catalogue: Catalogue) -> Floats:
+    async def user_vector(self, history: History, catalogue: Catalogue, user: User | None = None) -> Floats:
         """(1, D) the user's vector; items that are newer than the bundle speak by their content."""
         unknown = [item_id for item_id in history.item_ids if item_id not in self.parts.vocabulary]
         slots = catalogue.slots(unknown).tolist()
         fresh = {name: catalogue.item(slot) for name, slot in zip(unknown, slots, strict=True) if slot != NOWHERE}
-        if not fresh and (kept := self._user_vectors.get(history)) is not None:
+        if not fresh and (kept := self._user_vectors.get(history, user)) is not None:
             return kept
-        vector = await _in(self._threads.search, lambda: self.parts.towers.user_vectors([history], fresh))
+        vector = await _in(self._threads.search, lambda: self.parts.towers.user_vectors([history], fresh, [user]))
         if not fresh:  # what is not in the bundle may change
-            self._user_vectors.keep(history, vector)
+            self._user_vectors.keep(history, vector, user)
         return vector
 
     async def item_vectors(self, items: Sequence[Item]) -> Floats:

@@ -77,7 +77,8 @@ class Query:
     async def user_vector(self, engine: Engine) -> Floats:
         """(1, D) the user as a vector; computed once for all sources."""
         if self._user_vector is None:
-            self._user_vector = asyncio.create_task(engine.user_vector(self.request.history, self.catalogue))
+            asked = self.request
+            self._user_vector = asyncio.create_task(engine.user_vector(asked.history, self.catalogue, asked.user))
         return await self._user_vector
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from shared.domain.events import EventType
 from shared.domain.history import History
-from shared.domain.items import Item
+from shared.domain.items import Item, User
 from shared.domain.vocabulary import UNKNOWN_ROW
 from shared.model.encoding import pack_histories
 from shared.model.retriever import RetrieverModel
@@ -116,11 +116,16 @@ class UserTower:
         self._blocks = [_Block(block, self._limit + 1) for block in encoder.blocks if isinstance(block, Block)]
         self._norm, self._out = _Norm.of(encoder.norm), _Affine.of(network.out)
 
-    def user_vectors(self, histories: Sequence[History], fresh: Mapping[str, Item] | None = None) -> Floats:
+    def user_vectors(
+        self,
+        histories: Sequence[History],
+        fresh: Mapping[str, Item] | None = None,
+        users: Sequence[User | None] | None = None,
+    ) -> Floats:
         """(B, d) unit vectors of users."""
         if fresh or len(histories) != 1:
-            return self._model.user_vectors(histories, fresh)
-        tokens = self._tokens(histories[0])
+            return self._model.user_vectors(histories, fresh, users)
+        tokens = self._tokens(histories[0], users[0] if users else None)
         for block in self._blocks[:-1]:
             tokens = block(tokens, 0)
         for block in self._blocks[-1:]:
@@ -134,24 +139,34 @@ class UserTower:
         return self._model.item_vectors(items)
 
     def agrees(self) -> bool:
-        """Whether histories of several lengths get the network's own vectors."""
+        """Whether histories of several lengths, and a profile, get the network's own vectors."""
         return all(
-            np.allclose(self.user_vectors([each]), self._model.user_vectors([each]), atol=_TOLERANCE)
+            np.allclose(
+                self.user_vectors([each], None, [user]), self._model.user_vectors([each], None, [user]), atol=_TOLERANCE
+            )
             for each in self._samples()
+            for user in (None, self._somebody())
         )
+
+    def _somebody(self) -> User:
+        """A user with an interest of each kind that the bundle knows."""
+        names = (*self._model.encoding.users.names.ids, *self._model.encoding.featurizer.names.ids)
+        interests = [name for name in names if name.startswith(("interest:", "tag:", "category:"))]
+        return User("", tuple(name.partition(":")[2] for name in interests[:8]))
 
     def _samples(self) -> list[History]:
         ids, limit = self._model.vocabulary.ids, self._model.network.settings.history_limit
         lengths = [0, *(length for length in (1, 2, limit // 2, limit + 1) if ids)]
         return [_sample((ids * length)[:length]) for length in lengths]
 
-    def _tokens(self, history: History) -> Floats:
+    def _tokens(self, history: History, user: User | None) -> Floats:
         packed = pack_histories([history], self._model.vocabulary, self._model.scale, self._limit)
         known = packed.item_rows != UNKNOWN_ROW
         events = self._raw[np.where(known, packed.item_rows, 0)] * (known[:, None] * self._scale)
         events += self._events[packed.event_codes]
         events += self._gaps[packed.gap_bins]
-        return np.concatenate([self._start, events])
+        profile = None if user is None else self._model.profile_vectors([user])
+        return np.concatenate([self._start if profile is None else self._start + profile, events])
 
 
 def _distance_bias(distance: Floats, longest: int) -> Floats:

@@ -59,7 +59,8 @@ class BundleRecommender:
         rows = to_bundle[split.train.item_rows]
         known = rows != UNKNOWN_ROW
         counted = replace(split.train.take(known), item_rows=rows[known].astype(np.int32))
-        retrieval = Retrieval(retriever, ranker.parts.knowledge)
+        profiles = retriever.encoding.profiles(dataset.user_details)
+        retrieval = Retrieval(retriever, ranker.parts.knowledge, profiles)
         models = TwoStage(retrieval, ranker, Moments.of(counted, details), quotas, stage)
         return cls(models, to_bundle, to_dataset)
 

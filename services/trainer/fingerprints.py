@@ -30,7 +30,7 @@ def data_fingerprint(dataset: Dataset) -> str:
 
 def run_fingerprint(dataset: Dataset, settings: TrainingSettings) -> str:
     """Of everything that a run's weights follow from."""
-    details = repr((settings, [_named(item) for item in dataset.item_details])).encode()
+    details = repr((settings, [_named(item) for item in dataset.item_details], dataset.user_details)).encode()
     return hashlib.sha256(data_fingerprint(dataset).encode() + details).hexdigest()
 
 

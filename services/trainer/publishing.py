@@ -143,7 +143,7 @@ def _tuned(models: TwoStage, split: Split, settings: TrainingSettings) -> tuple[
     asked = split.sampled(TUNING_USERS, np.random.default_rng(settings.seed))
     (requests,) = batches(asked, max(1, len(asked)))
     retriever = models.retrieval.model
-    users = user_vectors(retriever, as_requests(requests, retriever).histories)
+    users = user_vectors(retriever, as_requests(requests, retriever, models.retrieval.profiles).histories)
     return tune(models.retrieval.knowledge.vectors, users, settings.recall_k, settings.recall_target, settings.seed)
 
 

@@ -88,4 +88,5 @@ def candidate_arrays(
         retrieval_ranks=lists.retrieval_ranks[request, :count],
         neighbour_scores=lists.neighbour_scores[request, :count],
         neighbour_ranks=lists.neighbour_ranks[request, :count],
+        interests=requests.histories.interests_of(int(requests.window[request])),
     )

@@ -28,8 +28,8 @@ from services.trainer.unseen_items import hide_ids, unseen_rows
 from shared.domain.events import EventType
 from shared.model.calibration import Calibration
 from shared.model.index import best_of
-from shared.model.knowledge import Scaler
 from shared.model.ranker import RankerModel, RankerParts, new_ranker
+from shared.model.scaler import Scaler
 
 Rows = npt.NDArray[np.int64]
 Features = npt.NDArray[np.float16]
@@ -168,6 +168,7 @@ class RankingStage:
             (network.tower, source.tower),
             (network.encoder, source.encoder),
             (network.out, source.out),
+            (network.profile, source.profile),
         ):
             mine.load_state_dict(theirs.state_dict())
         ratings = self._ratings(np.arange(len(data.train)))

@@ -11,7 +11,7 @@ K features, A actions, N items, d width.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,7 @@ class RankingTrainingSettings:
         pointwise: weight of the pointwise loss.
         ratings: weight of the rating loss.
         id_dropout: share of the ids that are hidden.
+        profile_dropout: share of the histories whose user's interests and attributes are hidden.
     """
 
     batch_tokens: int = 4096
@@ -52,6 +53,7 @@ class RankingTrainingSettings:
     pointwise: float = 0.1
     ratings: float = 0.1
     id_dropout: float = 0.1
+    profile_dropout: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ class RankingTask:
         wanted, history, rows = self._used_items(batch)
         raw = self.network.tower(self.table.inputs(wanted), self.settings.id_dropout)  # (n, d)
         inputs = HistoryInputs.of(batch.histories)
-        inputs = HistoryInputs(history, inputs.event_codes, inputs.gap_bins, inputs.lengths)
+        inputs = replace(inputs, items=history)
         encoded = self.network.encode(inputs, raw)
         parts = self.network(encoded, self._queries(batch, raw, rows))
         listwise, pointwise = _ranking_losses(parts.sum(-1), batch)
@@ -153,10 +155,13 @@ class RankingTask:
         features = data.features[request[:, :, None], np.maximum(chosen, 0)].astype(np.float32)
         others = (data.lists.rows[request] >= 0).sum(axis=2) - 1
         taken = np.maximum((rows >= 0).sum(axis=2) - 1, 1)
-        histories, values = _taken(data.requests.histories, data.values, windows)
+        _, events = data.requests.histories.places_of(windows)
+        histories = data.requests.histories.take(windows)
+        if histories.profiles is not None:
+            histories = replace(histories, profiles=histories.profiles.hidden(self.settings.profile_dropout, rng))
         return RankingBatch(
             histories=histories,
-            values=values,
+            values=data.values[events],
             places=np.where(some, data.requests.places[request], -1),
             rows=rows,
             features=features,
@@ -216,15 +221,6 @@ def _sampled(rows: Rows, outcomes: Rows, size: int, rng: np.random.Generator) ->
     order = np.argsort(picked, axis=-1)
     chosen, picked = np.take_along_axis(chosen, order, axis=-1), np.take_along_axis(picked, order, axis=-1)
     return np.where(picked < 2, chosen, -1)
-
-
-def _taken(histories: PackedHistories, values: Floats, windows: Rows) -> tuple[PackedHistories, Floats]:
-    """Some of the histories, with the values beside them."""
-    lengths = histories.lengths[windows]
-    offsets = np.concatenate(([0], np.cumsum(lengths)))
-    places = np.arange(offsets[-1]) + np.repeat(histories.offsets[windows] - offsets[:-1], lengths)
-    columns = (histories.item_rows[places], histories.event_codes[places], histories.gap_bins[places])
-    return PackedHistories(offsets, *columns), values[places]
 
 
 def _ranking_losses(logits: Tensor, batch: RankingBatch) -> tuple[Tensor, Tensor]:

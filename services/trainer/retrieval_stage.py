@@ -24,10 +24,11 @@ from services.trainer.two_stage import Retrieval, RetrievalOnly
 from services.trainer.unseen_items import hide_ids, unseen_rows
 from services.trainer.warm_start import WarmStart
 from shared.model.encoding import ValueScale
-from shared.model.item_tower import ItemEncoding, ItemTable
+from shared.model.item_tower import FeatureEncoding, ItemTable
 from shared.model.knowledge import KnowledgeSource, Statistics
 from shared.model.retriever import RetrieverModel, RetrieverNetwork, new_network
 from shared.model.transitions import TransitionCounts, TransitionTable
+from shared.model.user_features import Profiles
 
 WARM_START = "warm start"
 """The stage of progress that says how much was taken over."""
@@ -59,21 +60,24 @@ class Encoded:
         validation: whose train part may be learned from, and who is asked after each epoch.
         encoding, table: the items.
         scale: of event values, fitted on the train part.
+        profiles: of the users, as they are now.
     """
 
     dataset: Dataset
     validation: Split
-    encoding: ItemEncoding
+    encoding: FeatureEncoding
     table: ItemTable
     scale: ValueScale
+    profiles: Profiles
 
     @classmethod
     def of(cls, dataset: Dataset, validation: Split, settings: TrainingSettings) -> Encoded:
         """Fit the encodings."""
-        encoding = ItemEncoding.fit(dataset.item_details, settings.feature_limit)
+        encoding = FeatureEncoding.fit(dataset.item_details, settings.feature_limit, dataset.user_details)
         scale = ValueScale.fit(validation.train.event_types, validation.train.values)
         asked = validation.sampled(settings.validation_users, np.random.default_rng(settings.seed))
-        return cls(dataset, asked, encoding, encoding.table(dataset.item_details, dataset.items), scale)
+        table, profiles = encoding.table(dataset.item_details, dataset.items), encoding.profiles(dataset.user_details)
+        return cls(dataset, asked, encoding, table, scale, profiles)
 
     @property
     def train(self) -> Interactions:
@@ -82,7 +86,7 @@ class Encoded:
 
     def sequences(self, events: Interactions) -> TrainingSequences:
         """Events grouped by user."""
-        return TrainingSequences.of(events, self.scale)
+        return TrainingSequences.of(events, self.scale, self.profiles)
 
     def retriever(self, network: RetrieverNetwork) -> RetrieverModel:
         """A network as it is served."""
@@ -166,8 +170,8 @@ class RetrievalStage:
         def validate() -> float:
             if not how.patience:
                 return nan
-            network.eval()
-            return evaluate(RetrievalOnly(self._data.retriever(network)), self._data.validation).values["ndcg@10"]
+            retriever = self._data.retriever(network)
+            return evaluate(RetrievalOnly(retriever, self._data.profiles), self._data.validation).values["ndcg@10"]
 
         hide_ids(unseen_rows(events.item_rows, len(self._data.dataset.items)), network.tower.ids)
         sequences = self._data.sequences(events)
@@ -186,7 +190,7 @@ class RetrievalStage:
             self._data.table.bags,
             len(self._data.encoding.featurizer.names),
         )
-        return Retrieval(model, knowledge)
+        return Retrieval(model, knowledge, self._data.profiles)
 
     def _transitions(self, events: Interactions) -> TransitionTable:
         return self._counts(events).table(self._run.settings.followers, self._counter_parameters)

@@ -32,12 +32,14 @@ class RetrievalTrainingSettings:
         full_softmax_items: up to so many items the softmax is over all of them, above over a sample.
         negatives: size of the sample.
         id_dropout: share of the ids that are hidden, so that content learns to stand alone.
+        profile_dropout: share of the histories whose user's interests and attributes are hidden.
     """
 
     batch_tokens: int = 1024
     full_softmax_items: int = 4096
     negatives: int = 1024
     id_dropout: float = 0.1
+    profile_dropout: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class RetrievalTask:
         for chosen in batches_by_length(windows.stops - windows.starts, self.settings.batch_tokens, rng):
             batch = self._batch(windows.take(chosen))
             if batch.counted.any():
-                yield self._with_negatives(batch, rng)
+                yield self._with_negatives(self._hiding(batch, rng), rng)
 
     def loss(self, batch: RetrievalBatch) -> Tensor:
         """Mean softmax cross-entropy over the counted targets."""
@@ -120,8 +122,14 @@ class RetrievalTask:
         last = np.zeros(len(first), np.bool_)
         last[full.offsets[1:] - 1] = True
         inputs = PackedHistories(full.offsets - np.arange(len(full.offsets)), full.item_rows[~last],
-                                 full.event_codes[~last], full.gap_bins[~last])  # fmt: skip
+                                 full.event_codes[~last], full.gap_bins[~last], full.profiles)  # fmt: skip
         return RetrievalBatch(inputs, full.item_rows, counted, None)
+
+    def _hiding(self, batch: RetrievalBatch, rng: np.random.Generator) -> RetrievalBatch:
+        if (profiles := batch.inputs.profiles) is None:
+            return batch
+        hidden = profiles.hidden(self.settings.profile_dropout, rng)
+        return replace(batch, inputs=replace(batch.inputs, profiles=hidden))
 
     def _with_negatives(self, batch: RetrievalBatch, rng: np.random.Generator) -> RetrievalBatch:
         if self._full:

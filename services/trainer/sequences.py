@@ -13,6 +13,7 @@ import numpy.typing as npt
 from services.trainer.datasets import Interactions
 from shared.domain.events import CONSUMING, EventType
 from shared.model.encoding import PackedHistories, ValueScale, gap_bins
+from shared.model.user_features import Profiles
 
 Rows = npt.NDArray[np.int64]
 
@@ -29,6 +30,7 @@ class TrainingSequences:
         events: (E,) index of each in the interactions.
         item_rows, event_codes, gap_bins: (E,) int64, see `encoding`.
         is_target: (E,) whether the models learn to foretell it.
+        profiles: of the U users as they are now; None: nothing is known of anybody.
     """
 
     offsets: Rows
@@ -37,10 +39,11 @@ class TrainingSequences:
     event_codes: Rows
     gap_bins: Rows
     is_target: npt.NDArray[np.bool_]
+    profiles: Profiles | None = None
 
     @classmethod
-    def of(cls, interactions: Interactions, scale: ValueScale) -> TrainingSequences:
-        """Group and encode all events."""
+    def of(cls, interactions: Interactions, scale: ValueScale, profiles: Profiles | None = None) -> TrainingSequences:
+        """Group and encode all events; `profiles` of the users of the interactions' vocabulary."""
         users = interactions.by_user()
         order = users.order
         times_ms = np.round(interactions.times_s[order] * 1000).astype(np.int64)
@@ -52,6 +55,7 @@ class TrainingSequences:
             event_codes=scale.codes(types, interactions.values[order]),
             gap_bins=gap_bins(times_ms, users.offsets),
             is_target=np.isin(types, TARGETS),
+            profiles=profiles,
         )
 
     def __len__(self) -> int:
@@ -66,7 +70,9 @@ class TrainingSequences:
         lengths = stops - starts
         offsets = np.concatenate(([0], np.cumsum(lengths)))
         places = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
-        return PackedHistories(offsets, self.item_rows[places], self.event_codes[places], self.gap_bins[places])
+        users = np.searchsorted(self.offsets, starts, side="right") - 1
+        columns = (self.item_rows[places], self.event_codes[places], self.gap_bins[places])
+        return PackedHistories(offsets, *columns, self.profiles and self.profiles.take(users))
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from shared.model.index import best_of
 from shared.model.knowledge import KnowledgeSource
 from shared.model.ranker import RankerModel
 from shared.model.retriever import HistoryInputs, RetrieverModel
+from shared.model.user_features import Profiles
 
 Stage = Literal["retrieval", "transitions", "two-stage"]
 MODEL_STAGES: dict[str, Stage] = {"retrieval": "retrieval", "transitions": "transitions", "two-stage": "two-stage"}
@@ -40,14 +41,16 @@ class Retrieval:
     Attributes:
         model: the retriever.
         knowledge: what the ranker's features are computed from; its vectors are the retriever's.
+        profiles: of all users of the data set, by row.
     """
 
     model: RetrieverModel
     knowledge: KnowledgeSource
+    profiles: Profiles
 
     def find(self, requests: evaluation.Requests, quotas: Quotas, moments: Moments) -> tuple[Requests, CandidateLists]:
         """The candidates of a batch of users as serving would find them."""
-        asked = as_requests(requests, self.model)
+        asked = as_requests(requests, self.model, self.profiles)
         finder = CandidateFinder(
             self.knowledge.vectors, self.knowledge.transitions, requests.catalogue, moments, quotas
         )
@@ -85,7 +88,7 @@ class TwoStage:
     def recommend(self, requests: evaluation.Requests, k: int) -> npt.NDArray[np.int32]:
         """(S, k) distinct unseen item rows, best first; -1 where there is no more."""
         if self.stage == "retrieval":
-            return RetrievalOnly(self.retrieval.model).recommend(requests, k)
+            return RetrievalOnly(self.retrieval.model, self.retrieval.profiles).recommend(requests, k)
         if self.stage == "transitions":
             return TransitionsOnly(self.retrieval.knowledge.transitions).recommend(requests, k)
         asked, lists = self.retrieval.find(requests, self.quotas, self.moments)
@@ -102,16 +105,18 @@ class RetrievalOnly:
 
     Args:
         model: the retriever.
+        profiles: of all users of the data set, by row.
     """
 
     name = "retrieval"
 
-    def __init__(self, model: RetrieverModel) -> None:
-        self._model, self._items = model, model.catalogue_vectors()
+    def __init__(self, model: RetrieverModel, profiles: Profiles) -> None:
+        self._model, self._items, self._profiles = model, model.catalogue_vectors(), profiles
 
     def recommend(self, requests: evaluation.Requests, k: int) -> npt.NDArray[np.int32]:
         """(S, k) distinct unseen item rows, best first."""
-        scores = products(user_vectors(self._model, as_requests(requests, self._model).histories), self._items)
+        asked = as_requests(requests, self._model, self._profiles)
+        scores = products(user_vectors(self._model, asked.histories), self._items)
         return top_items(scores, blocked_items(requests.seen, requests.catalogue), k)
 
 
@@ -122,7 +127,7 @@ def user_vectors(model: RetrieverModel, histories: PackedHistories) -> Floats:
     order = np.argsort(histories.lengths, kind="stable")
     for start in range(0, len(order), 2 * _BATCH):
         chosen = order[start : start + 2 * _BATCH]
-        inputs = HistoryInputs.of(some_histories(histories, chosen))
+        inputs = HistoryInputs.of(histories.take(chosen))
         out[chosen] = model.packed_user_vectors(inputs, model.raw_items)
     return out
 
@@ -134,7 +139,7 @@ def vectors_at(model: RetrieverModel, asked: Requests) -> Floats:
     order = np.argsort(asked.histories.lengths, kind="stable")
     for start in range(0, len(order), 2 * _BATCH):
         chosen = order[start : start + 2 * _BATCH]
-        users, layout = model.network(HistoryInputs.of(some_histories(asked.histories, chosen)), model.raw_items)
+        users, layout = model.network(HistoryInputs.of(asked.histories.take(chosen)), model.raw_items)
         number = np.full(len(asked.histories), -1)
         number[chosen] = np.arange(len(chosen))
         mine = np.flatnonzero(number[asked.window] >= 0)
@@ -152,7 +157,7 @@ def ranked(ranker: RankerModel, asked: Requests, lists: CandidateLists, features
         chosen = order[start : start + _BATCH]
         rows = lists.rows[chosen]
         scaled = ranker.parts.calibration.scaler.scaled(features[chosen].astype(np.float32))
-        parts, _ = ranker.scored(some_histories(asked.histories, chosen), rows, ranker.raw_items(rows), scaled)
+        parts, _ = ranker.scored(asked.histories.take(chosen), rows, ranker.raw_items(rows), scaled)
         out[chosen] = parts.sum(-1)
     return out
 
@@ -170,8 +175,14 @@ def engagement(logits: Floats, calibration: Calibration) -> Floats:
     return summed
 
 
-def as_requests(requests: evaluation.Requests, model: RetrieverModel) -> Requests:
-    """A batch of the evaluation as the models read it: the latest events of each history, encoded."""
+def as_requests(requests: evaluation.Requests, model: RetrieverModel, profiles: Profiles) -> Requests:
+    """A batch of the evaluation as the models read it: the latest events of each history, encoded.
+
+    Args:
+        requests: of some users.
+        model: that reads them.
+        profiles: of all users of the data set, by row.
+    """
     kept = requests.histories.place_from_end() < model.network.settings.history_limit
     lengths = np.minimum(requests.histories.lengths, model.network.settings.history_limit)
     offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
@@ -180,21 +191,13 @@ def as_requests(requests: evaluation.Requests, model: RetrieverModel) -> Request
     rows = requests.histories.flat[kept].astype(np.int64)
     users = len(requests)
     return Requests(
-        histories=PackedHistories(offsets, rows, codes, gap_bins(times_ms, offsets)),
+        histories=PackedHistories(
+            offsets, rows, codes, gap_bins(times_ms, offsets), profiles.take(requests.user_rows.astype(np.int64))
+        ),
         times_ms=times_ms,
         window=np.arange(users),
         places=lengths.astype(np.int64),
         times_s=requests.request_times_s,
         targets=np.full(users, -1, np.int64),
         kinds=np.zeros(users, np.int64),
-    )
-
-
-def some_histories(histories: PackedHistories, chosen: npt.NDArray[np.int64]) -> PackedHistories:
-    """Some of the histories, in the given order."""
-    lengths = histories.lengths[chosen]
-    offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
-    places = np.arange(offsets[-1]) + np.repeat(histories.offsets[chosen] - offsets[:-1], lengths)
-    return PackedHistories(
-        offsets, histories.item_rows[places], histories.event_codes[places], histories.gap_bins[places]
     )

@@ -18,14 +18,14 @@ from torch import Tensor, nn
 
 from services.trainer.datasets import DatasetError
 from shared.domain.vocabulary import UNKNOWN_ROW, Vocabulary
-from shared.model.item_tower import ItemEncoding, ItemTable
+from shared.model.item_tower import FeatureEncoding, ItemTable
 from shared.model.ranker import RankerModel
 from shared.model.ranker_network import RankerNetwork
 from shared.model.retriever import RetrieverModel, RetrieverNetwork
 
 Rows = npt.NDArray[np.int64]
 
-_WITH_THE_RETRIEVER = ("tower.", "encoder.", "out.")
+_WITH_THE_RETRIEVER = ("tower.", "encoder.", "out.", "profile.")
 _BY_ACTION = frozenset({
     "scale", "user_bias.weight", "user_bias.bias", "content_bias.weight", "external.weight", "interaction.weight",
 })  # fmt: skip
@@ -66,7 +66,7 @@ class WarmStart:
     same_log: bool = False
 
     def put_into(
-        self, network: RetrieverNetwork, encoding: ItemEncoding, table: ItemTable, items: Vocabulary
+        self, network: RetrieverNetwork, encoding: FeatureEncoding, table: ItemTable, items: Vocabulary
     ) -> TakenOver:
         """Overwrite what the new network has in common with the old one.
 
@@ -114,12 +114,15 @@ class WarmStart:
         self,
         new: RetrieverNetwork | RankerNetwork,
         old: RetrieverNetwork | RankerNetwork,
-        encoding: ItemEncoding,
+        encoding: FeatureEncoding,
         table: ItemTable,
         items: Vocabulary,
     ) -> TakenOver:
         new.encoder.load_state_dict(old.encoder.state_dict())
         new.out.load_state_dict(old.out.state_dict())
+        new.profile.interests.load_state_dict(old.profile.interests.state_dict())
+        of_users = self.source.encoding.users.names.rows(encoding.users.names.ids)
+        _put(new.profile.features.weight.detach(), old.profile.features.weight.detach(), of_users)
         names = encoding.featurizer.names
         features = self.source.encoding.featurizer.names.rows(names.ids)
         encoders = [each for each in encoding.encoders if each in self.source.encoding.encoders]
@@ -131,7 +134,7 @@ class WarmStart:
             encoders=tuple(f"{each.modality} by {each.encoder_id}" for each in encoders),
         )
 
-    def _same_items(self, encoding: ItemEncoding, table: ItemTable, items: Vocabulary) -> Rows:
+    def _same_items(self, encoding: FeatureEncoding, table: ItemTable, items: Vocabulary) -> Rows:
         """(N,) the old row of each new item, -1 where it is not the same item."""
         rows = self.source.vocabulary.rows(items.ids)
         if self.same_log:
@@ -143,7 +146,7 @@ class WarmStart:
         return rows
 
 
-def _names(encoding: ItemEncoding, table: ItemTable, row: int) -> set[str]:
+def _names(encoding: FeatureEncoding, table: ItemTable, row: int) -> set[str]:
     ids = table.bags.ids[table.bags.offsets[row] : table.bags.offsets[row + 1]]
     return {encoding.featurizer.names.ids[feature] for feature in ids.tolist()}
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.model.bundle import Bundle, write_arrays
-from shared.model.knowledge import Scaler
+from shared.model.scaler import Scaler
 
 CALIBRATION_FILE = "calibration.safetensors"
 

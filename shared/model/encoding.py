@@ -16,6 +16,7 @@ from shared.domain.events import EventType
 from shared.domain.history import History
 from shared.domain.vocabulary import Vocabulary
 from shared.model.bundle import Bundle, write_arrays
+from shared.model.user_features import Profiles
 
 SCALE_FILE = "values.safetensors"
 TYPES = 16
@@ -67,12 +68,14 @@ class PackedHistories:
         item_rows: (T,) int64, -1 = not in the bundle.
         event_codes: (T,) int64.
         gap_bins: (T,) int64.
+        profiles: of the B users; None: nothing is known of anybody.
     """
 
     offsets: Rows
     item_rows: Rows
     event_codes: Rows
     gap_bins: Rows
+    profiles: Profiles | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -82,14 +85,24 @@ class PackedHistories:
         """(B,) events of each user."""
         return np.diff(self.offsets)
 
-    def take(self, users: Sequence[int]) -> PackedHistories:
+    def take(self, users: Rows) -> PackedHistories:
         """Some of the histories, in the given order."""
-        pasts = [slice(self.offsets[user], self.offsets[user + 1]) for user in users]
-        columns = (
-            np.concatenate([np.empty(0, np.int64), *(column[past] for past in pasts)])
-            for column in (self.item_rows, self.event_codes, self.gap_bins)
-        )
-        return PackedHistories(np.concatenate(([0], np.cumsum(self.lengths[list(users)]))).astype(np.int64), *columns)
+        offsets, places = self.places_of(users)
+        columns = (self.item_rows[places], self.event_codes[places], self.gap_bins[places])
+        return PackedHistories(offsets, *columns, self.profiles and self.profiles.take(users))
+
+    def interests_of(self, user: int) -> Rows:
+        """Features of items that one user's interests name."""
+        if self.profiles is None:
+            return np.empty(0, np.int64)
+        bags = self.profiles.interests
+        return bags.ids[bags.offsets[user] : bags.offsets[user + 1]]
+
+    def places_of(self, users: Rows) -> tuple[Rows, Rows]:
+        """The offsets of some of the histories, one behind the other, and the places of their events here."""
+        lengths = self.lengths[users]
+        offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+        return offsets, np.arange(offsets[-1]) + np.repeat(self.offsets[users] - offsets[:-1], lengths)
 
 
 def gap_bins(times_ms: npt.NDArray[np.int64], offsets: Rows) -> Rows:
@@ -109,7 +122,8 @@ def pack_histories(
     recent = [history.latest(limit) for history in histories]
     offsets = np.concatenate(([0], np.cumsum([len(history) for history in recent]))).astype(np.int64)
     if not recent:
-        return PackedHistories(offsets, *(np.empty(0, np.int64) for _ in range(3)))
+        nothing = np.empty(0, np.int64)
+        return PackedHistories(offsets, nothing, nothing, nothing)
     rows = [vocabulary.rows(history.item_ids) for history in recent]
     kinds = np.concatenate([history.event_types for history in recent])
     values = np.concatenate([history.values for history in recent])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
@@ -40,7 +40,7 @@ class Execution:
         return tensor.pin_memory().to(self.device, non_blocking=True)
 
     def all_sent(self, columns: D) -> D:
-        """A frozen dataclass of tensors, or of mappings of tensors, on the device."""
+        """A frozen dataclass of tensors, of mappings of tensors or of such dataclasses, on the device."""
         if self.device == "cpu":
             return columns
         fields = {name: getattr(columns, name) for name in columns.__dataclass_fields__}  # type: ignore[attr-defined]
@@ -56,6 +56,8 @@ class Execution:
     def _sent_field(self, value: Any) -> Any:
         if isinstance(value, Mapping):
             return {name: self.sent(each) for name, each in value.items()}
+        if is_dataclass(value):
+            return self.all_sent(value)
         return self.sent(value) if isinstance(value, Tensor) else value
 
 

@@ -1,7 +1,8 @@
 """Encoded histories kept between requests: while a user does nothing, the history's keys and values stay the same.
 
-An entry is found by what it was made of, so there is nothing to invalidate: one more event is another history. It holds
-no id, and it goes a while after it was made, so that what was derived from an erased user's history does not stay.
+An entry is found by what it was made of, events and profile, so there is nothing to invalidate: one more event, or one
+more interest, is another history. It holds no id, and it goes a while after it was made, so that what was derived from
+an erased user's history does not stay.
 
 B users, U distinct histories, H heads, L tokens of the longest history, D width of a head, d width.
 """
@@ -48,7 +49,7 @@ class HistoryCache:
         found = self._known(names)
         missing = {name: user for user, name in enumerate(names) if name not in found}
         if missing:
-            made = self._encode(packed.take(list(missing.values())))
+            made = self._encode(packed.take(np.fromiter(missing.values(), np.int64, len(missing))))
             lengths = [int(packed.lengths[user]) + 1 for user in missing.values()]
             found |= {name: _one(made, place, lengths[place]) for place, name in enumerate(missing)}
             self._keep({name: found[name] for name in missing})
@@ -71,6 +72,12 @@ def _name(packed: PackedHistories, user: int) -> bytes:
     digest = blake2b(digest_size=16)
     for column in (packed.item_rows, packed.event_codes, packed.gap_bins):
         digest.update(np.ascontiguousarray(column[past]).data)
+    if packed.profiles is not None:
+        for bags in (packed.profiles.own, packed.profiles.interests):
+            known = slice(bags.offsets[user], bags.offsets[user + 1])
+            digest.update(b"|")  # a feature of a user is none of an item
+            digest.update(np.ascontiguousarray(bags.ids[known]).data)
+            digest.update(np.ascontiguousarray(bags.weights[known]).data)
     return digest.digest()
 
 

@@ -1,33 +1,29 @@
 """What an item is made of, as numbers: categories, tags, creator, attributes and title words become a weighted bag.
 
 A feature is a string such as `category:Horror`; the training data decides which ones exist. A new item is described by
-the same features, so it has a vector before anybody has seen it. Numeric attributes are cut at the quantiles of the
-training data.
-
-N items, F features, Q bin edges.
+the same features, so it has a vector before anybody has seen it. N items, F features.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from shared.domain.items import Item, Scalar
+from shared.domain.items import Item
 from shared.domain.vocabulary import UNKNOWN_ROW, Vocabulary
+from shared.model.attribute_bins import Edges, attribute_feature, fit_edges, read_edges, write_edges
 from shared.model.bundle import Bundle, read_strings, write_strings
 from shared.model.text_form import normalised_item
 
 FEATURES_FILE = "features.jsonl"
 EDGES_FILE = "edges.jsonl"
 _WORD = re.compile(r"\w+")
-_QUANTILES = np.linspace(0, 1, 9)[1:-1]
 _MIN_ITEMS = 2  # a feature of a single item says no more than the item's id
 
 Floats = npt.NDArray[np.float32]
@@ -47,6 +43,22 @@ class Bags:
     offsets: Rows
     ids: Rows
     weights: Floats
+
+    @classmethod
+    def of(cls, described: Iterable[Iterable[tuple[str, str]]], names: Vocabulary) -> Bags:
+        """From the features of each item as (group, name); those without a row in `names` are left out."""
+        offsets, ids, weights = [0], [], []
+        for features in described:
+            groups: dict[str, list[int]] = {}
+            for group, name in dict.fromkeys(features):
+                row = names.row(name)
+                if row != UNKNOWN_ROW:
+                    groups.setdefault(group, []).append(row)
+            for rows in groups.values():
+                ids.extend(rows)
+                weights.extend([len(rows) ** -0.5] * len(rows))
+            offsets.append(len(ids))
+        return cls(np.array(offsets, np.int64), np.array(ids, np.int64), np.array(weights, np.float32))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -75,7 +87,7 @@ class ItemFeaturizer:
     """
 
     names: Vocabulary
-    edges: dict[str, tuple[float, ...]]
+    edges: Edges
 
     @classmethod
     def fit(cls, items: Sequence[Item], limit: int) -> ItemFeaturizer:
@@ -86,7 +98,7 @@ class ItemFeaturizer:
             limit: keep at most this many features, the most frequent ones.
         """
         items = [normalised_item(item) for item in items]
-        edges = _fit_edges(items)
+        edges = fit_edges(item.attributes for item in items)
         counts = Counter(name for item in items for _, name in set(_features(item, edges)))
         kept = [name for name, count in counts.most_common(limit) if count >= _MIN_ITEMS]
         return cls(Vocabulary(sorted(kept)), edges)
@@ -94,34 +106,19 @@ class ItemFeaturizer:
     @classmethod
     def load(cls, bundle: Bundle) -> ItemFeaturizer:
         """Open that of a bundle."""
-        edges = {}
-        for line in read_strings(bundle.file(EDGES_FILE)):
-            name, cuts = json.loads(line)
-            edges[name] = tuple(cuts)
-        return cls(Vocabulary(read_strings(bundle.file(FEATURES_FILE))), edges)
+        return cls(Vocabulary(read_strings(bundle.file(FEATURES_FILE))), read_edges(bundle.file(EDGES_FILE)))
 
     def save(self, folder: Path) -> None:
         """Write it into a bundle's folder."""
         write_strings(folder / FEATURES_FILE, self.names.ids)
-        write_strings(folder / EDGES_FILE, tuple(json.dumps([name, cuts]) for name, cuts in self.edges.items()))
+        write_edges(folder / EDGES_FILE, self.edges)
 
     def bags(self, items: Sequence[Item]) -> Bags:
         """The bags of items, row-aligned; features that training has not seen are left out."""
-        offsets, ids, weights = [0], [], []
-        for item in map(normalised_item, items):
-            groups: dict[str, list[int]] = {}
-            for group, name in dict.fromkeys(_features(item, self.edges)):
-                row = self.names.row(name)
-                if row != UNKNOWN_ROW:
-                    groups.setdefault(group, []).append(row)
-            for rows in groups.values():
-                ids.extend(rows)
-                weights.extend([len(rows) ** -0.5] * len(rows))
-            offsets.append(len(ids))
-        return Bags(np.array(offsets, np.int64), np.array(ids, np.int64), np.array(weights, np.float32))
+        return Bags.of((_features(normalised_item(item), self.edges) for item in items), self.names)
 
 
-def _features(item: Item, edges: dict[str, tuple[float, ...]]) -> Iterator[tuple[str, str]]:
+def _features(item: Item, edges: Edges) -> Iterator[tuple[str, str]]:
     """The features of one item as (group, name)."""
     for category in item.categories:
         yield "category", f"category:{category}"
@@ -130,23 +127,6 @@ def _features(item: Item, edges: dict[str, tuple[float, ...]]) -> Iterator[tuple
     if item.creator_id:
         yield "creator", f"creator:{item.creator_id}"
     for name, value in item.attributes.items():
-        yield f"attribute:{name}", f"attribute:{name}={_binned(name, value, edges)}"
+        yield f"attribute:{name}", attribute_feature(name, value, edges)
     for word in _WORD.findall(item.title.lower()):
         yield "word", f"word:{word}"
-
-
-def _binned(name: str, value: Scalar, edges: dict[str, tuple[float, ...]]) -> str:
-    if isinstance(value, (str, bool)) or name not in edges:
-        return str(value)
-    return f"bin{np.searchsorted(edges[name], value, side='right')}"
-
-
-def _fit_edges(items: Sequence[Item]) -> dict[str, tuple[float, ...]]:
-    numbers: dict[str, list[float]] = {}
-    for item in items:
-        for name, value in item.attributes.items():
-            if not isinstance(value, (str, bool)) and np.isfinite(value):
-                numbers.setdefault(name, []).append(value)
-    return {
-        name: tuple(np.unique(np.quantile(values, _QUANTILES)).tolist()) for name, values in sorted(numbers.items())
-    }

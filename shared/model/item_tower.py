@@ -19,10 +19,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from shared.domain.items import Item
+from shared.domain.items import Item, User
 from shared.domain.vocabulary import UNKNOWN_ROW, Vocabulary
 from shared.model.bundle import Bundle, read_strings, write_arrays, write_strings
 from shared.model.item_features import Bags, ItemFeaturizer
+from shared.model.user_features import NOBODY, Profiles, UserFeaturizer
 
 TABLE_FILE = "items.safetensors"
 ENCODERS_FILE = "encoders.jsonl"
@@ -94,20 +95,22 @@ class ItemTable:
 
 
 @dataclass(frozen=True, slots=True)
-class ItemEncoding:
-    """How items of the domain become rows of a table: fitted once, kept in the bundle.
+class FeatureEncoding:
+    """How items and users of the domain become features: fitted once, kept in the bundle.
 
     Attributes:
-        featurizer: features of the training data.
+        featurizer: features of the training data's items.
         encoders: the content encoders that were there, one a modality.
+        users: features of the training data's users.
     """
 
     featurizer: ItemFeaturizer
     encoders: tuple[ContentEncoder, ...]
+    users: UserFeaturizer = NOBODY
 
     @classmethod
-    def fit(cls, items: Sequence[Item], feature_limit: int) -> ItemEncoding:
-        """Find the features and, per modality, the most frequent encoder of a catalogue."""
+    def fit(cls, items: Sequence[Item], feature_limit: int, users: Sequence[User] = ()) -> FeatureEncoding:
+        """Find the features of a catalogue and of users and, per modality, the most frequent encoder."""
         counts: dict[str, dict[ContentEncoder, int]] = {}
         for item in items:
             for vector in item.vectors:
@@ -117,17 +120,19 @@ class ItemEncoding:
         encoders = tuple(
             max(counts[modality], key=lambda found: counts[modality][found]) for modality in sorted(counts)
         )
-        return cls(ItemFeaturizer.fit(items, feature_limit), encoders)
+        return cls(ItemFeaturizer.fit(items, feature_limit), encoders, UserFeaturizer.fit(users, feature_limit))
 
     @classmethod
-    def load(cls, bundle: Bundle) -> ItemEncoding:
+    def load(cls, bundle: Bundle) -> FeatureEncoding:
         """Open that of a bundle."""
         lines = read_strings(bundle.file(ENCODERS_FILE))
-        return cls(ItemFeaturizer.load(bundle), tuple(ContentEncoder(*json.loads(line)) for line in lines))
+        encoders = tuple(ContentEncoder(*json.loads(line)) for line in lines)
+        return cls(ItemFeaturizer.load(bundle), encoders, UserFeaturizer.load(bundle))
 
     def save(self, folder: Path) -> None:
         """Write it into a bundle's folder."""
         self.featurizer.save(folder)
+        self.users.save(folder)
         lines = tuple(json.dumps([found.modality, found.encoder_id, found.size]) for found in self.encoders)
         write_strings(folder / ENCODERS_FILE, lines)
 
@@ -138,6 +143,10 @@ class ItemEncoding:
             bags=self.featurizer.bags(items),
             vectors={encoder.modality: _vectors(items, encoder) for encoder in self.encoders},
         )
+
+    def profiles(self, users: Sequence[User | None]) -> Profiles:
+        """Encode users; None is somebody of whom nothing is known."""
+        return self.users.profiles(users, self.featurizer.names)
 
 
 def save_table(table: ItemTable, folder: Path) -> None:

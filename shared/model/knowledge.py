@@ -10,7 +10,7 @@ N candidates, L history events, M items, K features, d width.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,6 @@ from shared.model.transitions import TransitionTable
 
 STATISTICS_FILE = "statistics.safetensors"
 DAY_MS = 86_400_000
-_CLIP = 5.0
 _SMALL = 1e-4  # keeps logarithms of scores finite
 _LATEST = 10  # events that "the latest items" means
 _PROFILE = 50  # events that the profile of shared features reads
@@ -41,6 +40,7 @@ NAMES = (
     "age_known", "age", "new_item",
     "shared_latest", "shared_profile", "near_latest", "near_best", "near_mean",
     "had_before", "had_recently", "history_length", "pause", "hour_sine", "hour_cosine",
+    "interests_given", "interests_shared",
 )  # fmt: skip
 OF_THE_HOUR = ("hour_sine", "hour_cosine")
 """Every hour differs from the whole day by these, without any drift."""
@@ -58,6 +58,7 @@ class CandidateArrays:
         ages_days: (N,), -1 = unknown.
         popularity, trend: (N,) decayed counts.
         retrieval_scores, retrieval_ranks, neighbour_scores, neighbour_ranks: (N,), rank 0 = not given.
+        interests: features of items that the user's interest tags name, each once.
     """
 
     time_ms: int
@@ -71,6 +72,7 @@ class CandidateArrays:
     retrieval_ranks: npt.NDArray[np.int32]
     neighbour_scores: Floats
     neighbour_ranks: npt.NDArray[np.int32]
+    interests: Rows = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +118,14 @@ class KnowledgeSource:
         statistics: counts of the training data.
         vectors: (M, d) unit item vectors of the retriever.
         bags: features of the items, weighted by how rare they are, each item with norm 1.
-        feature_count: F.
+        rarity: (F,) weight of each feature.
     """
 
     transitions: TransitionTable
     statistics: Statistics
     vectors: Floats
     bags: Bags
-    feature_count: int
+    rarity: npt.NDArray[np.float64]
 
     @classmethod
     def of(
@@ -135,7 +137,7 @@ class KnowledgeSource:
         owners = np.repeat(np.arange(len(bags)), np.diff(bags.offsets))
         norms = np.sqrt(np.bincount(owners, weights**2, minlength=len(bags)))
         weights = (weights / np.maximum(norms[owners], 1e-9)).astype(np.float32)
-        return cls(transitions, statistics, vectors, Bags(bags.offsets, bags.ids, weights), feature_count)
+        return cls(transitions, statistics, vectors, Bags(bags.offsets, bags.ids, weights), rarity)
 
     def features(self, request: CandidateArrays) -> Floats:
         """(N, K) the features named `NAMES`, not yet scaled."""
@@ -146,6 +148,7 @@ class KnowledgeSource:
             **self._popularity(request),
             **self._near(request),
             **self._shared(request),
+            **self._interests(request),
             **_had(request),
             **_moment(request),
         }
@@ -203,7 +206,7 @@ class KnowledgeSource:
         ages = np.repeat(np.arange(len(history))[::-1], np.diff(past.offsets))
 
         def cosines(weights: Floats) -> Floats:
-            profile = np.bincount(past.ids, weights, minlength=self.feature_count)
+            profile = np.bincount(past.ids, weights, minlength=len(self.rarity))
             norm = max(float(np.sqrt((profile**2).sum())), 1e-9)
             dots = np.bincount(owners, bags.weights * profile[bags.ids], minlength=len(bags))
             return (dots / norm).astype(np.float32)
@@ -213,31 +216,16 @@ class KnowledgeSource:
             "shared_profile": cosines(past.weights * _PROFILE_DECAY**ages),
         }
 
-
-@dataclass(frozen=True, slots=True)
-class Scaler:
-    """Features to mean 0 and deviation 1, cut at ±5; fitted on the training candidates.
-
-    A feature that never varied there is silenced: the networks have not learned what another value of it means.
-
-    Attributes:
-        mean, gain: (K,) float32; gain is 1 / deviation, 0 for a silenced feature.
-    """
-
-    mean: Floats
-    gain: Floats
-
-    @classmethod
-    def fit(cls, features: Floats) -> Scaler:
-        """From (n, K) features."""
-        deviation = features.std(axis=0, dtype=np.float64)
-        gain = np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 0)
-        return cls(features.mean(axis=0, dtype=np.float64).astype(np.float32), gain.astype(np.float32))
-
-    def scaled(self, features: Floats) -> Floats:
-        """(…, K) float32, finite."""
-        scaled: Floats = np.clip(np.nan_to_num((features - self.mean) * self.gain), -_CLIP, _CLIP).astype(np.float32)
-        return scaled
+    def _interests(self, request: CandidateArrays) -> Mapping[str, npt.ArrayLike]:
+        """Cosines of rarity-weighted features with those that the user's interests name."""
+        if not len(request.interests):
+            return {"interests_given": 0.0, "interests_shared": 0.0}
+        bags, wanted = self.bags.take(request.rows), np.zeros(len(self.rarity))
+        wanted[request.interests] = self.rarity[request.interests]
+        norm = max(float(np.sqrt((wanted**2).sum())), 1e-9)
+        owners = np.repeat(np.arange(len(bags)), np.diff(bags.offsets))
+        dots = np.bincount(owners, bags.weights * wanted[bags.ids], minlength=len(bags))
+        return {"interests_given": 1.0, "interests_shared": (dots / norm).astype(np.float32)}
 
 
 def _log_count(counts: Floats) -> Floats:

@@ -28,9 +28,10 @@ from shared.model.encoding import PackedHistories, ValueScale, load_scale, pack_
 from shared.model.execution import ON_CPU, Execution, Precision
 from shared.model.history_cache import Encode, HistoryCache
 from shared.model.index import VECTORS_FILE
-from shared.model.item_tower import ItemEncoding, ItemTable, ItemTower, load_table
+from shared.model.item_tower import FeatureEncoding, ItemTable, ItemTower, load_table
 from shared.model.knowledge import NAMES, CandidateArrays, KnowledgeSource, Statistics
 from shared.model.manifest import ServeOrder
+from shared.model.profile_tower import ProfileTower
 from shared.model.ranker_network import PARTS, EncodedHistories, Queries, RankerNetwork, RankerSettings
 from shared.model.reference import Reference
 from shared.model.retriever import HistoryInputs, RetrieverSettings, item_vectors
@@ -58,7 +59,7 @@ class RankerParts:
 
     network: RankerNetwork
     vocabulary: Vocabulary
-    encoding: ItemEncoding
+    encoding: FeatureEncoding
     table: ItemTable
     scale: ValueScale
     knowledge: KnowledgeSource
@@ -111,7 +112,7 @@ class RankerModel:
     def load(cls, bundle: Bundle, execution: Execution = ON_CPU) -> RankerModel:
         """Open that of a bundle."""
         torch.set_num_threads(execution.threads)
-        encoding, table = ItemEncoding.load(bundle), load_table(bundle)
+        encoding, table = FeatureEncoding.load(bundle), load_table(bundle)
         features, manifest = len(encoding.featurizer.names), bundle.manifest
         encoder = RetrieverSettings.model_validate(manifest.ranker)
         network = new_ranker(encoder, encoding, len(bundle.vocabulary), len(manifest.actions))
@@ -168,6 +169,7 @@ class RankerModel:
             return []
         limit = self.parts.network.settings.encoder.history_limit
         packed = pack_histories([each.history for each in requests], self.parts.vocabulary, self.parts.scale, limit)
+        packed = replace(packed, profiles=self.parts.encoding.profiles([each.user for each in requests]))
         rows = [self.parts.vocabulary.rows(each.candidates.item_ids) for each in requests]
         width = max(len(each) for each in rows)
         id_rows = np.stack([np.pad(each, (0, width - len(each)), constant_values=UNKNOWN_ROW) for each in rows])
@@ -241,6 +243,7 @@ class RankerModel:
             retrieval_ranks=_column(candidates.retrieval_ranks, count).astype(np.int32),
             neighbour_scores=_column(candidates.neighbour_scores, count),
             neighbour_ranks=_column(candidates.neighbour_ranks, count).astype(np.int32),
+            interests=packed.interests_of(number),
         )
         scaled = self.parts.calibration.scaler.scaled(self.parts.knowledge.features(arrays))
         if self.on_features:
@@ -265,10 +268,11 @@ class RankerModel:
         )
 
 
-def new_ranker(encoder: RetrieverSettings, encoding: ItemEncoding, items: int, actions: int) -> RankerNetwork:
+def new_ranker(encoder: RetrieverSettings, encoding: FeatureEncoding, items: int, actions: int) -> RankerNetwork:
     """An untrained network for a catalogue of N items."""
     tower = ItemTower(items, len(encoding.featurizer.names), encoding.encoders, encoder.width)
-    return RankerNetwork(RankerSettings(encoder=encoder, actions=actions, features=len(NAMES)), tower)
+    profile = ProfileTower(len(encoding.users.names), encoder.width)
+    return RankerNetwork(RankerSettings(encoder=encoder, actions=actions, features=len(NAMES)), tower, profile)
 
 
 def _column(values: npt.NDArray[np.generic], count: int, missing: float = 0) -> Floats:

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from shared.model.item_tower import ItemTower
+from shared.model.profile_tower import ProfileTower
 from shared.model.retriever import HistoryEncoder, HistoryInputs, RetrieverSettings
 
 PARTS = ("user_item", "user_bias", "item_bias", "external", "interaction")
@@ -80,13 +81,15 @@ class RankerNetwork(nn.Module):
     Args:
         settings: the shape.
         tower: of the items.
+        profile: of what is known of users beside their history.
     """
 
-    def __init__(self, settings: RankerSettings, tower: ItemTower) -> None:
+    def __init__(self, settings: RankerSettings, tower: ItemTower, profile: ProfileTower) -> None:
         super().__init__()
         width, actions = settings.encoder.width, settings.actions
         self.settings = settings
         self.tower = tower
+        self.profile = profile
         self.encoder = HistoryEncoder(settings.encoder)
         self.out = nn.Linear(width, width)
         self.candidate = nn.Parameter(torch.zeros(width))
@@ -104,7 +107,7 @@ class RankerNetwork(nn.Module):
 
     def encode(self, inputs: HistoryInputs, item_vectors: Tensor) -> EncodedHistories:
         """Run the history encoder; `inputs.items` points into `item_vectors`, (n, d) raw."""
-        tokens, layout = self.encoder.tokens(inputs, item_vectors)
+        tokens, layout = self.encoder.tokens(inputs, item_vectors, self._profiles(inputs))
         keys, values = [], []
         for block in self.encoder.layers():
             tokens, key, value = block.history(tokens, layout)
@@ -114,7 +117,7 @@ class RankerNetwork(nn.Module):
 
     def encode_latest(self, inputs: HistoryInputs, item_vectors: Tensor) -> EncodedHistories:
         """The same for requests that stand behind the whole history: the last block computes its last token only."""
-        tokens, layout = self.encoder.tokens(inputs, item_vectors)
+        tokens, layout = self.encoder.tokens(inputs, item_vectors, self._profiles(inputs))
         *blocks, top = self.encoder.layers()
         keys, values = [], []
         for run in (*(block.history for block in blocks), top.latest):
@@ -122,6 +125,9 @@ class RankerNetwork(nn.Module):
             keys.append(key)
             values.append(value)
         return EncodedHistories(self._users(tokens)[:, None], tuple(keys), tuple(values))
+
+    def _profiles(self, inputs: HistoryInputs) -> Tensor | None:
+        return self.profile.of(inputs.profiles, self.tower.features.weight, len(inputs.lengths))
 
     def _users(self, tokens: Tensor) -> Tensor:
         return F.normalize(self.out(self.encoder.norm(tokens)), dim=-1)

@@ -13,7 +13,7 @@ B users, T events of all of them, n items, d width.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -26,11 +26,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from shared.domain.history import History
-from shared.domain.items import Item
+from shared.domain.items import Item, User
 from shared.domain.vocabulary import UNKNOWN_ROW, Vocabulary
 from shared.model.bundle import Bundle
 from shared.model.encoding import EVENT_CODES, GAP_BINS, PackedHistories, ValueScale, load_scale, pack_histories
-from shared.model.item_tower import INITIAL_SCALE, ItemEncoding, ItemTable, ItemTower, load_table
+from shared.model.item_tower import INITIAL_SCALE, FeatureEncoding, ItemTable, ItemTower, load_table
+from shared.model.profile_tower import ProfileInputs, ProfileTower
 from shared.model.transformer import Block, Dropout, Layout
 
 WEIGHTS_FILE = "retriever.safetensors"
@@ -69,18 +70,26 @@ class HistoryInputs:
         items: (T,) rows of the vectors that stand beside, -1 = an item of which nothing is known.
         event_codes, gap_bins: (T,) see `encoding`.
         lengths: (B,) events of each user.
+        profiles: what else is known of the users; None: nothing of anybody.
     """
 
     items: Tensor
     event_codes: Tensor
     gap_bins: Tensor
     lengths: Tensor
+    profiles: ProfileInputs | None = None
 
     @classmethod
     def of(cls, packed: PackedHistories) -> HistoryInputs:
         """From arrays; `items` are item rows."""
-        columns = (packed.item_rows, packed.event_codes, packed.gap_bins, packed.lengths)
-        return cls(*(torch.from_numpy(np.ascontiguousarray(column)) for column in columns))
+        profiles = packed.profiles
+        return cls(
+            items=_tensor(packed.item_rows),
+            event_codes=_tensor(packed.event_codes),
+            gap_bins=_tensor(packed.gap_bins),
+            lengths=_tensor(packed.lengths),
+            profiles=None if profiles is None or profiles.empty else ProfileInputs.of(profiles),
+        )
 
 
 class HistoryEncoder(nn.Module):
@@ -109,14 +118,22 @@ class HistoryEncoder(nn.Module):
         for block in self.blocks:
             yield cast("Block", block)
 
-    def tokens(self, inputs: HistoryInputs, item_vectors: Tensor) -> tuple[Tensor, Layout]:
-        """(T + B, d) the tokens of each history behind its start token, and their layout."""
+    def tokens(self, inputs: HistoryInputs, item_vectors: Tensor, profiles: Tensor | None) -> tuple[Tensor, Layout]:
+        """(T + B, d) the tokens of each history behind its start token, and their layout.
+
+        Args:
+            inputs: the histories.
+            item_vectors: (n, d) that `inputs.items` points into.
+            profiles: (B, d) vectors of what else is known of the users; None: of nobody.
+        """
         layout = Layout.of(inputs.lengths + 1)
         known = (inputs.items != UNKNOWN_ROW)[:, None]
         events = item_vectors[inputs.items.clamp(min=0)] * known * self.scale if len(inputs.items) else item_vectors[:0]
         events = events + self.events(inputs.event_codes) + self.gaps(inputs.gap_bins)
         is_event = layout.places > 0
         tokens = self.start.repeat(len(layout.users), 1)
+        if profiles is not None:
+            tokens = tokens + profiles[layout.users] * self.scale
         tokens = tokens.masked_scatter(is_event[:, None], events)
         return self.input_dropout(tokens), layout
 
@@ -127,12 +144,14 @@ class RetrieverNetwork(nn.Module):
     Args:
         settings: the shape.
         tower: of the items.
+        profile: of what is known of users beside their history.
     """
 
-    def __init__(self, settings: RetrieverSettings, tower: ItemTower) -> None:
+    def __init__(self, settings: RetrieverSettings, tower: ItemTower, profile: ProfileTower) -> None:
         super().__init__()
         self.settings = settings
         self.tower = tower
+        self.profile = profile
         self.encoder = HistoryEncoder(settings)
         self.out = nn.Linear(settings.width, settings.width)
 
@@ -143,10 +162,14 @@ class RetrieverNetwork(nn.Module):
             inputs: the histories.
             item_vectors: (n, d) raw vectors of the tower that `inputs.items` points into.
         """
-        tokens, layout = self.encoder.tokens(inputs, item_vectors)
+        tokens, layout = self.encoder.tokens(inputs, item_vectors, self.profiles(inputs))
         for block in self.encoder.layers():
             tokens, _, _ = block.history(tokens, layout)
         return F.normalize(self.out(self.encoder.norm(tokens)), dim=-1), layout
+
+    def profiles(self, inputs: HistoryInputs) -> Tensor | None:
+        """(B, d) vectors of the profiles; None: nothing is known of anybody."""
+        return self.profile.of(inputs.profiles, self.tower.features.weight, len(inputs.lengths))
 
 
 class RetrieverModel:
@@ -163,7 +186,7 @@ class RetrieverModel:
     def __init__(
         self,
         network: RetrieverNetwork,
-        encoding: ItemEncoding,
+        encoding: FeatureEncoding,
         table: ItemTable,
         vocabulary: Vocabulary,
         scale: ValueScale,
@@ -175,7 +198,7 @@ class RetrieverModel:
     @classmethod
     def load(cls, bundle: Bundle) -> RetrieverModel:
         """Open that of a bundle."""
-        encoding, table = ItemEncoding.load(bundle), load_table(bundle)
+        encoding, table = FeatureEncoding.load(bundle), load_table(bundle)
         settings = RetrieverSettings.model_validate(bundle.manifest.retriever)
         network = new_network(settings, encoding, len(bundle.vocabulary))
         network.load_state_dict(load_file(bundle.file(WEIGHTS_FILE)))
@@ -186,14 +209,22 @@ class RetrieverModel:
         save_file(self.network.state_dict(), folder / WEIGHTS_FILE)
 
     @torch.inference_mode()
-    def user_vectors(self, histories: Sequence[History], fresh: Mapping[str, Item] | None = None) -> Floats:
+    def user_vectors(
+        self,
+        histories: Sequence[History],
+        fresh: Mapping[str, Item] | None = None,
+        users: Sequence[User | None] | None = None,
+    ) -> Floats:
         """(B, d) unit vectors of users.
 
         Args:
             histories: oldest event first; may be empty.
             fresh: content of items that are newer than the bundle, so that a history of them says something.
+            users: what else is known of them; None: nothing of anybody.
         """
         packed = pack_histories(histories, self.vocabulary, self.scale, self.network.settings.history_limit)
+        if users is not None:
+            packed = replace(packed, profiles=self.encoding.profiles(users))
         inputs, vectors = HistoryInputs.of(packed), self.raw_items
         if fresh and (packed.item_rows == UNKNOWN_ROW).any():
             inputs, vectors = self._with_fresh(inputs, histories, fresh)
@@ -204,6 +235,16 @@ class RetrieverModel:
         users, layout = self.network(inputs, vectors)
         last: Floats = users[torch.cumsum(layout.lengths, 0) - 1].numpy()
         return last
+
+    @torch.inference_mode()
+    def profile_vectors(self, users: Sequence[User | None]) -> Floats | None:
+        """(B, d) what is added to the start tokens of users' histories; None: nothing is known of anybody."""
+        profiles = self.encoding.profiles(users)
+        if profiles.empty:
+            return None
+        inputs, features = ProfileInputs.of(profiles), self.network.tower.features.weight
+        vectors: Floats = self.network.profile(inputs, features, len(users)).numpy()
+        return vectors * np.float32(self.network.encoder.scale)
 
     @torch.inference_mode()
     def item_vectors(self, items: Sequence[Item]) -> Floats:
@@ -236,13 +277,17 @@ class RetrieverModel:
             first + used[name] if name in used else row for name, row in zip(ids, inputs.items.tolist(), strict=True)
         ]
         extended = torch.cat([self.raw_items, self._raw([fresh[name] for name in used])])
-        return HistoryInputs(torch.tensor(rows), inputs.event_codes, inputs.gap_bins, inputs.lengths), extended
+        return replace(inputs, items=torch.tensor(rows)), extended
 
 
-def new_network(settings: RetrieverSettings, encoding: ItemEncoding, items: int) -> RetrieverNetwork:
+def new_network(settings: RetrieverSettings, encoding: FeatureEncoding, items: int) -> RetrieverNetwork:
     """An untrained network for a catalogue of N items."""
     tower = ItemTower(items, len(encoding.featurizer.names), encoding.encoders, settings.width)
-    return RetrieverNetwork(settings, tower)
+    return RetrieverNetwork(settings, tower, ProfileTower(len(encoding.users.names), settings.width))
+
+
+def _tensor(column: Rows) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(column))
 
 
 @torch.inference_mode()

@@ -31,6 +31,7 @@ from shared.model import transformer
 from shared.model.encoding import EVENT_CODES, GAP_BINS
 from shared.model.item_tower import ItemTower
 from shared.model.knowledge import NAMES
+from shared.model.profile_tower import ProfileTower
 from shared.model.ranker_network import Queries, RankerNetwork, RankerSettings
 from shared.model.retriever import HistoryInputs, RetrieverSettings
 from shared.model.transformer import Layout
@@ -39,7 +40,7 @@ H100_TFLOPS = 790.0
 """What one H100 reaches in bf16, not what its data sheet promises."""
 BATCHES = (1, 8, 32, 128)
 WARM_UP_ROUNDS = 5
-ITEM_FEATURES = 8
+ITEM_FEATURES, USER_FEATURES = 8, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,8 @@ def made_up_network(shape: Shape, device: torch.device) -> Forward:
         width=shape.width, heads=shape.heads, blocks=shape.blocks, dropout=0.0, history_limit=shape.events
     )
     settings = RankerSettings(encoder=encoder, actions=shape.actions, features=len(NAMES))
-    network = RankerNetwork(settings, ItemTower(shape.items, ITEM_FEATURES, (), shape.width)).eval()
+    tower = ItemTower(shape.items, ITEM_FEATURES, (), shape.width)
+    network = RankerNetwork(settings, tower, ProfileTower(USER_FEATURES, shape.width)).eval()
     network = network.to(device, torch.bfloat16)
     raw = torch.randn(shape.items, shape.width, device=device, dtype=torch.bfloat16)  # (M, d)
 

@@ -22,7 +22,7 @@ from shared.domain.vocabulary import Vocabulary
 from shared.model.bundle import ITEMS, write_bundle, write_strings
 from shared.model.encoding import ValueScale, pack_histories, save_scale
 from shared.model.index import tune
-from shared.model.item_tower import ItemEncoding, save_table
+from shared.model.item_tower import FeatureEncoding, save_table
 from shared.model.manifest import Holdout, ManifestFacts
 from shared.model.retriever import HistoryInputs, RetrieverModel, RetrieverSettings, new_network
 from shared.model.transitions import transition_table
@@ -106,7 +106,7 @@ def trained(world: World, effort: Effort | None = None) -> RetrieverModel:
     torch.manual_seed(5)
     torch.set_num_threads(1)
     vocabulary = Vocabulary(item.item_id for item in world.items)
-    encoding = ItemEncoding.fit(world.items, _FEATURE_LIMIT)
+    encoding = FeatureEncoding.fit(world.items, _FEATURE_LIMIT)
     table = encoding.table(world.items, vocabulary)
     kinds = np.concatenate([history.event_types for history in world.histories]).astype(np.int64)
     scale = ValueScale.fit(kinds, np.concatenate([history.values for history in world.histories]))

@@ -14,12 +14,13 @@ from shared.model.bundle import ITEMS, write_arrays, write_bundle, write_strings
 from shared.model.calibration import Calibration
 from shared.model.encoding import ValueScale, save_scale
 from shared.model.index import VECTORS_FILE
-from shared.model.item_tower import ItemEncoding, save_table
-from shared.model.knowledge import NAMES, KnowledgeSource, Scaler, Statistics
+from shared.model.item_tower import FeatureEncoding, save_table
+from shared.model.knowledge import NAMES, KnowledgeSource, Statistics
 from shared.model.manifest import Holdout, ManifestFacts
 from shared.model.ranker import RankerModel, RankerParts, new_ranker
 from shared.model.registry import Registry
 from shared.model.retriever import RetrieverSettings
+from shared.model.scaler import Scaler
 from shared.model.transitions import TransitionTable
 
 ACTIONS = (int(EventType.CLICK), int(EventType.LIKE))
@@ -52,7 +53,7 @@ def _untrained(settings: RetrieverSettings, item_ids: tuple[str, ...], seed: int
         Item(item_id, title=f"Title {row}", categories=(f"category-{row % 7}",)) for row, item_id in enumerate(item_ids)
     ]
     vocabulary = Vocabulary(item_ids)
-    encoding = ItemEncoding.fit(items, FEATURE_LIMIT)
+    encoding = FeatureEncoding.fit(items, FEATURE_LIMIT)
     table = encoding.table(items, vocabulary)
     rows = random.integers(0, count, EVENTS_PER_ITEM * count)
     vectors = random.standard_normal((count, settings.width)).astype(np.float32)

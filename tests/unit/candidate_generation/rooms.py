@@ -26,7 +26,7 @@ from services.candidate_generation.settings import DEFAULT_QUOTAS, CandidateGene
 from services.candidate_generation.top_lists import Polling, TopLists
 from shared.domain.events import Event, EventType
 from shared.domain.history import History
-from shared.domain.items import Item
+from shared.domain.items import Item, User
 from shared.domain.retrieval import RetrievalRequest
 from shared.domain.user_state import ItemState, ItemStatus
 from shared.domain.vocabulary import Vocabulary
@@ -56,7 +56,12 @@ class CategoryTowers:
         self.encoded.extend(item.item_id for item in items)
         return np.array([_vector(item) for item in items], np.float32).reshape(len(items), WIDTH)
 
-    def user_vectors(self, histories: Sequence[History], fresh: Mapping[str, Item] | None = None) -> Floats:
+    def user_vectors(
+        self,
+        histories: Sequence[History],
+        fresh: Mapping[str, Item] | None = None,
+        users: Sequence[User | None] | None = None,
+    ) -> Floats:
         """(B, D) the mean of the known items, newest counting most; a fixed direction for the empty history."""
         self.users.extend(histories)
         return np.array([self._user(history, {**self.known, **(fresh or {})}) for history in histories], np.float32)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from services.candidate_generation.engine import Engine, EngineParts, Threads
 from shared.domain.conditions import ItemFilter
-from shared.domain.items import Item
+from shared.domain.items import Item, User
 from tests.unit.candidate_generation.rooms import (
     CategoryTowers,
     Floats,
@@ -180,7 +180,9 @@ async def test_a_history_that_comes_again_is_not_computed_again() -> None:
     again = await engine.user_vector(history_of("k0", "k1"), room.catalogue)
     other = await engine.user_vector(history_of("k1", "k0"), room.catalogue)
 
-    assert len(_towers(parts).users) == 2
+    await engine.user_vector(history_of("k0", "k1"), room.catalogue, User("u", ("jazz",)))
+
+    assert len(_towers(parts).users) == 3
     assert first.tolist() == again.tolist()
     assert np.allclose(first, other), "this tower takes a mean: of the other order, too"
 

@@ -10,21 +10,23 @@ from hypothesis import strategies as st
 
 from services.candidate_generation.user_tower import UserTower
 from shared.domain.history import History
-from shared.domain.items import Item
+from shared.domain.items import Item, User
 from shared.domain.vocabulary import Vocabulary
 from shared.model.encoding import ValueScale
-from shared.model.item_tower import ItemEncoding
+from shared.model.item_tower import FeatureEncoding
 from shared.model.retriever import RetrieverModel, RetrieverSettings, new_network
 
 LIMIT = 12
 ITEMS = [Item(f"i{number}", title=f"title {number % 3}", categories=("ab"[number % 2],)) for number in range(9)]
+
+USERS = [User(f"u{number}", ("ab"[number % 2], "film"), {"plan": "free"}) for number in range(40)]
 
 
 def _model(heads: int, blocks: int) -> RetrieverModel:
     """Random weights, also where training begins with zeros."""
     torch.manual_seed(heads * 10 + blocks)
     shape = {"width": 16, "heads": heads, "blocks": blocks, "history_limit": LIMIT}
-    encoding, vocabulary = ItemEncoding.fit(ITEMS, 100), Vocabulary(item.item_id for item in ITEMS)
+    encoding, vocabulary = FeatureEncoding.fit(ITEMS, 100, USERS), Vocabulary(item.item_id for item in ITEMS)
     network = new_network(RetrieverSettings.model_validate(shape), encoding, len(ITEMS))
     with torch.no_grad():
         for parameter in network.parameters():
@@ -50,16 +52,26 @@ def _history(events: list[tuple[str, int, float, int]]) -> History:
     return History(ids, np.array(kinds, np.int32), np.array(values, np.float32), np.array(times, np.int64))
 
 
-@given(st.lists(_events, max_size=LIMIT + 3), st.sampled_from(sorted(MODELS)))
+@given(st.lists(_events, max_size=LIMIT + 3), st.sampled_from([None, *USERS[:2]]), st.sampled_from(sorted(MODELS)))
 def test_every_history_gets_the_networks_vector(
-    events: list[tuple[str, int, float, int]], shape: tuple[int, int]
+    events: list[tuple[str, int, float, int]], user: User | None, shape: tuple[int, int]
 ) -> None:
     model, history = MODELS[shape], _history(events)
 
-    vectors = UserTower(model).user_vectors([history])
+    vectors = UserTower(model).user_vectors([history], None, [user])
 
-    np.testing.assert_allclose(vectors, model.user_vectors([history]), atol=1e-5)
+    np.testing.assert_allclose(vectors, model.user_vectors([history], None, [user]), atol=1e-5)
     assert vectors.dtype == np.float32
+
+
+@pytest.mark.parametrize("shape", sorted(MODELS))
+def test_other_interests_give_another_vector(shape: tuple[int, int]) -> None:
+    tower, history = UserTower(MODELS[shape]), _history([])
+
+    nobody, first, second = (tower.user_vectors([history], None, [user]) for user in (None, *USERS[:2]))
+
+    assert not np.allclose(nobody, first, atol=1e-3)
+    assert not np.allclose(first, second, atol=1e-3)
 
 
 @pytest.mark.parametrize("shape", sorted(MODELS))

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from services.candidate_generation.user_vectors import KEPT_SECONDS, UserVectors
+from shared.domain.items import User
 from tests.unit.candidate_generation.rooms import history_of
 
 HISTORY = history_of("a", "b")
@@ -25,7 +26,17 @@ def test_only_the_very_same_history_gets_the_vector() -> None:
     )
 
     assert kept.get(history_of("a", "b")) is VECTOR
+    assert kept.get(HISTORY, User("who says nothing")) is VECTOR
     assert [kept.get(other) for other in others] == [None] * len(others)
+
+
+def test_only_the_very_same_profile_gets_the_vector() -> None:
+    kept = UserVectors()
+    kept.keep(HISTORY, VECTOR, User("u", ("jazz",), {"plan": "free"}))
+    others = (None, User("u"), User("u", ("rock",), {"plan": "free"}), User("u", ("jazz",), {"plan": "paid"}))
+
+    assert kept.get(HISTORY, User("another", ("jazz",), {"plan": "free"})) is VECTOR
+    assert [kept.get(HISTORY, other) for other in others] == [None] * len(others)
 
 
 def test_the_longest_unused_vector_goes_first() -> None:

@@ -9,15 +9,16 @@ import torch
 
 from shared.domain.events import EventType
 from shared.domain.history import History
-from shared.domain.items import ContentVector, Item
+from shared.domain.items import ContentVector, Item, User
 from shared.domain.ranking import Candidates, RankingRequest
 from shared.domain.vocabulary import Vocabulary
 from shared.model.calibration import Calibration
 from shared.model.encoding import ValueScale
-from shared.model.item_tower import ItemEncoding
-from shared.model.knowledge import NAMES, KnowledgeSource, Scaler, Statistics
+from shared.model.item_tower import FeatureEncoding
+from shared.model.knowledge import NAMES, KnowledgeSource, Statistics
 from shared.model.ranker import RankerModel, RankerParts, new_ranker
 from shared.model.retriever import RetrieverModel, RetrieverSettings, new_network
+from shared.model.scaler import Scaler
 from shared.model.transitions import transition_table
 
 ITEMS = tuple(f"film-{row}" for row in range(40))
@@ -38,8 +39,14 @@ def film(row: int) -> Item:
     )  # fmt: skip
 
 
+def person(number: int) -> User:
+    """A user with an interest that items have, one that none has, and attributes."""
+    interests = (f"genre-{number % 4}", f"mood-{number % 3}")
+    return User(f"user-{number}", interests, {"age": 20.0 + number, "plan": "ab"[number % 2]})
+
+
 VOCABULARY = Vocabulary(ITEMS)
-ENCODING = ItemEncoding.fit([film(row) for row in range(len(ITEMS))], 1000)
+ENCODING = FeatureEncoding.fit([film(row) for row in range(len(ITEMS))], 1000, [person(row) for row in range(90)])
 TABLE = ENCODING.table([film(row) for row in range(len(ITEMS))], VOCABULARY)
 SCALE = ValueScale.fit(np.full(5, EventType.RATING), np.array([1, 2, 3, 4, 5], np.float32))
 
@@ -80,7 +87,7 @@ def history(seed: int, length: int) -> History:
 
 
 def request(seed: int, length: int, count: int, *, explain: bool = False) -> RankingRequest:
-    """A user with candidates, known and new ones."""
+    """A user with candidates, known and new ones; of every third user nothing else is known."""
     random = np.random.default_rng(seed)
     rows = random.choice(len(ITEMS) + 5, count, replace=False)
     retrieved = random.random(count) < 0.6
@@ -95,7 +102,8 @@ def request(seed: int, length: int, count: int, *, explain: bool = False) -> Ran
         neighbour_ranks=np.zeros(count, np.int32),
         new_items={f"film-{row}": film(int(row)) for row in rows if row >= len(ITEMS)},
     )
-    return RankingRequest(history(seed, length), candidates, NOW_MS, explain=explain)
+    user = person(seed) if seed % 3 else None
+    return RankingRequest(history(seed, length), candidates, NOW_MS, user, explain=explain)
 
 
 def _shaken(network: Network) -> Network:

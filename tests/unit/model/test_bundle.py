@@ -85,7 +85,7 @@ def test_a_manifest_of_another_schema_is_refused(folder: Path) -> None:
     content = json.loads((folder / MANIFEST).read_text())
     (folder / MANIFEST).write_text(json.dumps(content | {"schema_version": 99}))
 
-    with pytest.raises(BundleError, match="schema version 99, this release reads 1"):
+    with pytest.raises(BundleError, match="schema version 99, this release reads 2"):
         open_bundle(folder)
 
 

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.domain.items import User
 from shared.domain.ranking import RankingRequest
 from shared.model.encoding import PackedHistories, pack_histories
 from shared.model.execution import Execution
@@ -104,6 +105,17 @@ def test_the_same_events_with_other_values_are_another_history() -> None:
     kept.encoded(replace(past, gap_bins=past.gap_bins + 1))
 
     assert encoder.seen == [1, 1, 1]
+
+
+def test_the_same_events_of_somebody_with_other_interests_are_another_history() -> None:
+    encoder = Encoder()
+    kept, past = cache(encoder), packed(8)
+    interests = ([None], [User("", ("genre-1",))], [User("", ("genre-2",))], [User("", (), {"plan": "a"})])
+    for users in interests:
+        kept.encoded(replace(past, profiles=networks.ENCODING.profiles(users)))
+    kept.encoded(replace(past, profiles=networks.ENCODING.profiles([User("other", ("genre-1",))])))
+
+    assert encoder.seen == [1, 1, 1, 1]
 
 
 def test_memory_stays_within_its_limit_and_the_longest_unused_goes_first() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from shared.domain.vocabulary import UNKNOWN_ROW
 from shared.model.item_features import Bags
-from shared.model.knowledge import NAMES, CandidateArrays, KnowledgeSource, Scaler, Statistics
+from shared.model.knowledge import NAMES, CandidateArrays, KnowledgeSource, Statistics
+from shared.model.scaler import Scaler
 from shared.model.transitions import transition_table
 
 N = 6
@@ -51,6 +52,16 @@ def test_what_usually_follows_the_latest_item_scores_highest() -> None:
 
     assert scores[0] == scores.max()
     assert scores[0] > scores[1]
+
+
+def test_an_item_shares_what_the_interests_name() -> None:
+    request = replace(asked([4, 2], [3, 5, 0]), interests=np.array([1, 2]))
+
+    shared = feature("interests_shared", request)
+
+    assert shared.tolist() == pytest.approx([np.sqrt(0.5), np.sqrt(0.5), 0])
+    assert feature("interests_given", request).tolist() == [1, 1, 1]
+    assert feature("interests_given", asked([4, 2], [3, 5, 0])).tolist() == [0, 0, 0]
 
 
 def test_an_item_like_the_latest_one_shares_its_features() -> None:

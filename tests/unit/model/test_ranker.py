@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from shared.domain.history import History
+from shared.domain.items import User
 from shared.domain.ranking import Candidates, RankingRequest, RankingResult
 from shared.model.ranker_network import PARTS
 from tests.unit.model import networks
@@ -41,6 +42,26 @@ def test_several_users_at_once_get_the_scores_they_get_alone() -> None:
         alone = scored(request)
         assert np.allclose(result.probabilities, alone.probabilities, atol=TOLERANCE)
         assert np.allclose(result.ratings, alone.ratings, atol=TOLERANCE)
+
+
+def test_interests_and_attributes_of_the_user_change_the_scores() -> None:
+    request = networks.request(3, 0, 30)
+    users = (None, User("u", ("genre-1",)), User("u", ("genre-2",)), User("u", (), {"plan": "a"}))
+
+    results = [scored(replace(request, user=user)).probabilities for user in users]
+
+    for number, result in enumerate(results):
+        assert not any(np.allclose(result, other, atol=1e-3) for other in results[:number])
+
+
+def test_a_user_who_tells_nothing_known_is_as_nobody() -> None:
+    request = networks.request(3, 5, 30)
+    silent = User("u", ("an interest that nothing has",), {"shoe size": 44.0})
+
+    answers = [scored(replace(request, user=user)).probabilities for user in (None, User("u"), silent)]
+
+    assert np.allclose(answers[0], answers[1], atol=TOLERANCE)
+    assert np.allclose(answers[0], answers[2], atol=TOLERANCE)
 
 
 def test_a_score_does_not_depend_on_the_other_candidates() -> None:

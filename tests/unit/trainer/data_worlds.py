@@ -78,6 +78,28 @@ def walks(users: int = 120, items: int = 24, length: int = 12, seed: int = 0) ->
     return dataset_of(sorted(rows, key=lambda row: row[2]), details)
 
 
+def told_by_interests(*, items_say_it: bool, users: int = 200, kinds: int = 4) -> Dataset:
+    """Everybody likes one kind of items and says which; whose item comes first is otherwise left to chance.
+
+    Args:
+        items_say_it: whether the interest is a tag of the items, too; else nothing but who took them tells their kind.
+        users: how many.
+        kinds: how many, of 30 items each.
+    """
+    rng = np.random.default_rng(11)
+    rows = []
+    for user in range(users):
+        taken = rng.permutation(30)[:8].tolist()
+        rows += [(f"u{user}", f"k{user % kinds}-{item}", time * 1000.0 + user) for time, item in enumerate(taken)]
+    details = [
+        Item(f"k{kind}-{item}", tags=(f"likes-{kind}",) if items_say_it else ())
+        for kind in range(kinds)
+        for item in range(30)
+    ]
+    people = [User(f"u{user}", (f"likes-{user % kinds}",)) for user in range(users)]
+    return dataset_of(sorted(rows, key=lambda row: row[2]), details, people)
+
+
 def told_by_vectors(modality: str = "", users: int = 200, kinds: int = 4) -> Dataset:
     """Everybody likes one kind of items, and nothing but a vector of this modality tells what kind an item is.
 

@@ -11,10 +11,10 @@ import torch
 from services.trainer.datasets import DatasetError
 from services.trainer.presets import PRESETS
 from services.trainer.warm_start import TakenOver, WarmStart
-from shared.domain.items import ContentVector, Item
+from shared.domain.items import ContentVector, Item, User
 from shared.domain.vocabulary import Vocabulary
 from shared.model.encoding import ValueScale
-from shared.model.item_tower import ItemEncoding
+from shared.model.item_tower import FeatureEncoding
 from shared.model.retriever import RetrieverModel, RetrieverNetwork, new_network
 
 NO_VALUES = ValueScale.fit(np.empty(0, np.int64), np.empty(0, np.float32))
@@ -26,10 +26,16 @@ def item(item_id: str, *categories: str, encoder_id: str = "minilm") -> Item:
     )
 
 
-def retriever(items: Sequence[Item], seed: int, preset: str = "tiny") -> RetrieverModel:
+def fans(*interests: str) -> list[User]:
+    return [User(f"{interest}-{number}", (interest,)) for interest in interests for number in range(20)]
+
+
+def retriever(items: Sequence[Item], seed: int, preset: str = "tiny", users: Sequence[User] = ()) -> RetrieverModel:
     torch.manual_seed(seed)
-    encoding, names = ItemEncoding.fit(items, 100), Vocabulary(each.item_id for each in items)
+    encoding, names = FeatureEncoding.fit(items, 100, users), Vocabulary(each.item_id for each in items)
     network = new_network(PRESETS[preset], encoding, len(items))
+    if users:  # an untrained one has zeros
+        torch.nn.init.normal_(network.profile.features.weight)
     return RetrieverModel(network, encoding, encoding.table(items, names), names, NO_VALUES)
 
 
@@ -58,10 +64,19 @@ def test_features_are_found_by_name_wherever_they_stand() -> None:
 
     network, taken = begun(new, source)
 
-    row = ItemEncoding.fit(new, 100).featurizer.names.row("category:comedy")
+    row = FeatureEncoding.fit(new, 100).featurizer.names.row("category:comedy")
     theirs = source.encoding.featurizer.names.row("category:comedy")
     assert taken.features == 1
     torch.testing.assert_close(network.tower.features.weight[row], source.network.tower.features.weight[theirs])
+
+
+def test_features_of_users_are_found_by_name_too() -> None:
+    source, new = retriever(OLD, 0, users=fans("jazz", "opera")), retriever(OLD, 1, users=fans("opera", "polka"))
+    WarmStart(source, "v1").put_into(new.network, new.encoding, new.table, new.vocabulary)
+    mine, theirs = new.network.profile.features.weight, source.network.profile.features.weight
+
+    torch.testing.assert_close(mine[0], theirs[1])
+    assert not torch.allclose(mine[1], theirs[0])
 
 
 def test_an_id_that_names_something_else_is_not_taken_over() -> None:
