@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from services.command.options import Json, RegistryUrl
-from services.command.output import fail, show, table
+from services.command.output import fail, readable_errors, show, table
 
 if TYPE_CHECKING:
     from shared.model.registry import Registry
@@ -57,7 +57,8 @@ def _told() -> Iterator[None]:
     from shared.model.registry import RegistryError
 
     try:
-        yield
+        with readable_errors():
+            yield
     except RegistryError as error:
         raise fail(str(error)) from error
 

@@ -10,6 +10,7 @@ from services.ranking.run_folder import open_run_folder
 from services.ranking.serve_runtime import RayServe, open_ray_serve
 from services.ranking.settings import RankingSettings
 from shared.kernel.process import ProcessSettings
+from shared.model.registry import Registry
 
 
 @asynccontextmanager
@@ -26,8 +27,10 @@ async def open_ranking(
         load: makes the scorer of a bundle, a function that replicas can import; None: the bundle's own ranker.
 
     Raises:
-        ConfigError: Ray is not installed, the address is taken, or another process runs the ranker of the data folder.
+        ConfigError: Ray is not installed, the address is taken, another process runs the ranker of the data folder, or
+            the registry is of no known kind.
     """
+    Registry(settings.registry)  # the replicas open it; what is wrong with it is told here
     with open_run_folder(settings.run_dir) as folder:
         async with open_ray_serve(settings, process, folder, load) as ray_serve:
             yield ray_serve

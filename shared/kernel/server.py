@@ -27,6 +27,7 @@ from shared.kernel.tls import Tls
 SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 WHOLE_SERVER: Final = ""
+LAST_PORT: Final = 65_535
 HARD_LIMIT_FACTOR: Final = 4
 """gRPC itself drops messages above this multiple of the limit; up to it the interceptor answers with a rich error."""
 HANDSHAKE_TIMEOUT_MS: Final = 10_000
@@ -159,7 +160,9 @@ class GrpcServer:
             reflection.enable_server_reflection(names, self._server)  # asks of which kind the server is
 
     def _bind(self) -> str:
-        host = self.address.rpartition(":")[0]
+        host, _, asked = self.address.rpartition(":")
+        if asked.isdecimal() and int(asked) > LAST_PORT:  # gRPC would take the rest of a division
+            raise ConfigError(f"cannot listen on {self.address}: ports end at {LAST_PORT}; set another address")
         try:
             if self._tls:
                 port = self._server.add_secure_port(self.address, self._tls.server_credentials())

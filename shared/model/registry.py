@@ -22,6 +22,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from pydantic import ValidationError
 
+from shared.kernel.config import ConfigError
 from shared.model.bundle import MANIFEST, BundleError, open_bundle
 from shared.model.manifest import Manifest
 
@@ -54,6 +55,9 @@ class Registry:
 
     Args:
         url: a folder, or any URL that fsspec knows (its extra must be installed, e.g. s3fs for `s3://`).
+
+    Raises:
+        ConfigError: the URL is of no known kind.
     """
 
     def __init__(self, url: str) -> None:
@@ -61,7 +65,9 @@ class Registry:
         try:
             self._files, self._root = fsspec.core.url_to_fs(url)
         except (ValueError, ImportError) as error:
-            raise RegistryError(f"registry {url!r}: {error}; use a folder or an fsspec URL") from error
+            raise ConfigError(
+                f"registry {url!r}: {error}; set WINNOW_…_REGISTRY_URL to a folder or a URL whose package is installed"
+            ) from error
 
     def publish(self, bundle_dir: Path) -> str:
         """Verify a bundle, copy it and make it the served one.

@@ -112,6 +112,12 @@ async def test_a_taken_port_is_one_error_that_names_the_address_and_the_remedy()
     assert "set another address" in problem
 
 
+async def test_a_port_that_there_is_not_is_refused_and_not_made_another() -> None:
+    with pytest.raises(ConfigError, match=r"cannot listen on 127\.0\.0\.1:99999: ports end at 65535"):
+        async with GrpcServer("127.0.0.1:99999", [hosted()]):
+            pytest.fail("listens on another port than it was told")
+
+
 async def test_an_address_of_another_machine_is_refused_too() -> None:
     with pytest.raises(ConfigError, match=r"cannot listen on 192\.0\.2\.1:50051"):
         async with GrpcServer("192.0.2.1:50051", [hosted()]):

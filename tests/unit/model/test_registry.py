@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.kernel.config import ConfigError
 from shared.model.bundle import MANIFEST, BundleError, open_bundle
 from shared.model.registry import Registry, RegistryError
 from tests.unit.model.bundles import failed_gate, write_toy_bundle
@@ -186,5 +187,5 @@ def test_a_registry_that_cannot_be_written_says_which_and_why(tmp_path: Path) ->
 
 
 def test_an_unknown_kind_of_url_is_refused_at_once() -> None:
-    with pytest.raises(RegistryError, match="nosuch://"):
+    with pytest.raises(ConfigError, match=r"nosuch://.*REGISTRY_URL to a folder"):
         Registry("nosuch://bucket/bundles")
