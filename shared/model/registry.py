@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _VERSION = re.compile(r"\d{8}T\d{9}-[0-9a-f]{8}")
 _REPORT = "report.json"
+PART_BYTES = 1 << 20
 
 
 class RegistryError(ValueError):
@@ -118,6 +119,7 @@ class Registry:
         Raises:
             BundleError: what the registry holds is damaged.
             RegistryError: there is no such version, or it cannot be read.
+            OSError: the cache cannot be written, e.g. because its disk is full.
         """
         self._require(version)
         target = cache_dir / version
@@ -199,11 +201,19 @@ class Registry:
                     shutil.copyfileobj(read, out)
 
     def _download(self, version: str, target: Path) -> None:
-        folder = self._path(f"bundles/{version}")
+        """What keeps it from writing here is no fault of the registry, and comes out as it is."""
         with self._errors("read"):
-            for path in self._files.ls(folder, detail=False):
-                with self._files.open(path, "rb") as read, (target / Path(path).name).open("wb") as out:
-                    shutil.copyfileobj(read, out)
+            paths = self._files.ls(self._path(f"bundles/{version}"), detail=False)
+        for path in paths:
+            with self._errors("read"):
+                source = self._files.open(path, "rb")
+            with source, (target / Path(path).name).open("wb") as out:
+                while part := self._part(source):
+                    out.write(part)
+
+    def _part(self, source: IO[bytes]) -> bytes:
+        with self._errors("read"):
+            return source.read(PART_BYTES)
 
     def _point_to(self, version: str) -> None:
         pointer, content = self._path("current"), f"{version}\n".encode()

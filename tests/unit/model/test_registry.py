@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import uuid
 from pathlib import Path
 
@@ -150,6 +151,23 @@ def test_a_damaged_copy_in_the_cache_is_fetched_again(tmp_path: Path) -> None:
     again = registry.fetch(version, tmp_path / "cache")
 
     assert open_bundle(again).manifest.version == version
+
+
+def test_a_cache_without_room_is_not_taken_for_a_registry_that_cannot_be_read(
+    registry: Registry, tmp_path: Path
+) -> None:
+    version = published(registry, tmp_path, NOON_MS)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16, hard))  # no file of this process may grow beyond that
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            registry.fetch(version, tmp_path / "cache")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert list((tmp_path / "cache").iterdir()) == []
+    assert open_bundle(registry.fetch(version, tmp_path / "cache")).manifest.version == version
 
 
 def test_a_half_copied_bundle_does_not_exist(tmp_path: Path) -> None:
