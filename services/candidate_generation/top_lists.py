@@ -127,7 +127,9 @@ def best_of_lists(lists: TopLists, order: TopOrder, query: Query, quota: int) ->
         slots, scores = _eligible(query, *lists.in_category(order, category))
         share = int(quota * _SHARE_OF_FAVOURITES) // len(favourites)
         parts.append((slots[:share], scores[:share]))
-    parts.append(_eligible(query, *lists.overall(order)))
+    most = quota + sum(len(slots) for slots, _ in parts)  # behind so many there is nothing that could be chosen
+    slots, scores = _eligible(query, *lists.overall(order))
+    parts.append((slots[:most], scores[:most]))
     slots = np.concatenate([part[0] for part in parts])
     scores = np.concatenate([part[1] for part in parts])
     _, first = np.unique(slots, return_index=True)

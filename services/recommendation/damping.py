@@ -52,10 +52,10 @@ class Repetition:
         cap: entries of one key before everything else had its turn; 0 = no cap.
     """
 
-    def __init__(self, name: str, codes: list[int], factors: list[float], cap: int) -> None:
+    def __init__(self, name: str, codes: list[int], factors: Sequence[float], cap: int) -> None:
         self.name = name
         self._codes = codes
-        self._factors = factors or [1.0] * (len(codes) + 1)
+        self._factors = factors or (1.0,) * (len(codes) + 1)
         self._cap = cap
         self._shown = [0] * (max(codes, default=0) + 1)
         self.damps = bool(factors) and min(factors) < 1

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -75,7 +76,7 @@ def _repetitions(candidates: Candidates, surface: Surface, labels: Labels) -> It
         yield Repetition(CATEGORY_RULE, codes_of(candidates.primary_categories), categories, caps.per_category)
     for name, cap in caps.per_attribute.items():
         if cap and (rows := [each for _, each in labels.of(f"{ATTRIBUTE}{name}=")]):
-            yield Repetition(name, codes_of_rows(rows, count), [], cap)
+            yield Repetition(name, codes_of_rows(rows, count), (), cap)
 
 
 def _likeness(count: int, surface: Surface, labels: Labels) -> Iterator[Likeness]:
@@ -83,12 +84,12 @@ def _likeness(count: int, surface: Surface, labels: Labels) -> Iterator[Likeness
         yield Likeness(LIKENESS_RULE, unit_vectors(rows, count), surface.diversity.mmr_strength)
 
 
-def _factors(decay: float, floor: float, count: int) -> list[float]:
+@lru_cache(maxsize=4096)
+def _factors(decay: float, floor: float, count: int) -> tuple[float, ...]:
     """What the n-th repetition is worth, of at most `count`."""
     if decay == 1:
-        return []
-    factors: list[float] = np.maximum(decay ** np.arange(count + 1), floor).tolist()
-    return factors
+        return ()
+    return tuple(np.maximum(decay ** np.arange(count + 1), floor).tolist())
 
 
 class _Selection:
@@ -112,7 +113,9 @@ class _Selection:
         damped = self._values * factors.prod(axis=0) if self._dampings else self._values
         full = np.any([rule.full_now() for rule in self._caps], axis=0) if self._caps else False
         tiers = self._tiers | np.where(full, _OVER_CAP, 0)
-        rest = np.setdiff1d(np.arange(len(damped)), first)
+        later = np.ones(len(damped), np.bool_)
+        later[first] = False
+        rest = np.flatnonzero(later)
         rows = np.concatenate((np.array(first, np.int32), rest[_sorted(tiers[rest], damped[rest])])).astype(np.int32)
         return _held(rows, damped, [(rule.name, each) for rule, each in zip(self._dampings, factors, strict=True)])
 

@@ -198,7 +198,9 @@ class Journey:
 
     def cut(self, pool: Pool, kept: Rows) -> None:
         """Note what is not ranked."""
-        gone = np.setdiff1d(np.arange(len(pool)), kept)
+        left = np.ones(len(pool), np.bool_)
+        left[kept] = False
+        gone = np.flatnonzero(left)
         ids = [pool.item_ids[row] for row in gone.tolist()] if self._funnel_ids else ()
         self.count("cut", len(pool), len(gone), ids)
 
