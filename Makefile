@@ -81,8 +81,8 @@ protos: setup-dev ## generate the stubs again
 bench-smoke: setup-dev ## latency of `Recommend`, stage by stage, on one channel (after make run)
 	$(BIN)/python -m tests.benchmarks.smoke
 
-bench-path: setup-dev ## `Recommend` under open load at 50, 200, 600 and 50 requests a second (after make run)
-	$(BIN)/python -m tests.benchmarks.path_bench
+bench-path: setup-dev ## `Recommend` under open load at 50, 200, 600 and 50 requests a second, and flame graphs of the first (after make run)
+	$(BIN)/python -m tests.benchmarks.path_bench --flames build/flames
 
 bench-open-circuit: setup-dev ## `Recommend` while a service behind it is away, against a normal day (after make run)
 	$(BIN)/python -m tests.benchmarks.open_circuit

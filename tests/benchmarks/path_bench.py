@@ -1,9 +1,12 @@
 """`Recommend` under open load: all services and Ray on this machine, the generator too.
 
 usage: python -m tests.benchmarks.path_bench [--rate 50 --rate 200 --rate 600 --rate 50] [--seconds 20] [--plots FOLDER]
+       [--flames FOLDER]
 
 Serves the data folder's bundle and sends each rate in turn with `winnow bench`. Beside its tables: the processor time
-that an answered request costs in each process, which is what to work on.
+that an answered request costs in each process, which is what to work on. `--flames` sends the first rate once more and
+draws what the front's process and the ranker's replica spend it on (py-spy, which comes with Ray; only threads that
+hold Python's lock count), apart from the figures, because the drawing itself takes a share of a core.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +30,12 @@ from services.command.bench.report import COLUMNS, loss_rows, rows, stage_rows
 from services.command.load import users_of_log
 from services.command.output import table
 from services.command.places import data_dir
-from tests.benchmarks.smoke import processor_ms
-from tests.e2e.product import Product, Running
+from tests.benchmarks.smoke import FRONT, REPLICA, processor_ms, role_of
+from tests.e2e.product import Product, Running, processes_of
 
 RATES = (50.0, 200.0, 600.0, 50.0)
 WARM_UP_SECONDS = 5
+DRAWN = (FRONT, REPLICA)
 
 
 def main() -> None:
@@ -39,6 +45,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--click-share", type=float, default=0.1)
     parser.add_argument("--plots", type=Path)
+    parser.add_argument("--flames", type=Path)
     arguments = parser.parse_args()
     records, costs = [], []
     with Product(data_dir().absolute()).serving() as running, tempfile.NamedTemporaryFile("w") as users:
@@ -52,7 +59,28 @@ def main() -> None:
             after = processor_ms(running.product.data_dir)
             records.append(record)
             costs.append({name: after[name] - before.get(name, 0) for name in after})
+        if arguments.flames:
+            with flames_of(running, arguments.flames, arguments.seconds):
+                send(running, (arguments.rate or RATES)[0], arguments, warm_up=0)
     report(records, costs)
+
+
+@contextmanager
+def flames_of(running: Running, folder: Path, seconds: float) -> Iterator[None]:
+    """Draw what the processes that answer do meanwhile, as `<process>.svg`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    roles = {pid: role_of(command) for pid, command in processes_of(running.product.data_dir).items()}
+    recorders = [_recorder(pid, folder / f"{role.replace(' ', '-')}.svg", seconds) for pid, role in roles.items()
+                 if role in DRAWN]  # fmt: skip
+    yield
+    for recorder in recorders:
+        recorder.wait()
+
+
+def _recorder(pid: int, picture: Path, seconds: float) -> subprocess.Popen[bytes]:
+    command = [Path(sys.executable).parent / "py-spy", "record", "--gil", "--threads", "--rate", "200"]
+    what = ["--duration", str(round(seconds)), "--output", picture, "--pid", str(pid)]
+    return subprocess.Popen([*command, *what], stdout=subprocess.DEVNULL)
 
 
 def send(running: Running, rate: float, arguments: argparse.Namespace, warm_up: float) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from tests.e2e.product import Product, Running, processes_of
 
 TICKS = os.sysconf("SC_CLK_TCK")
 USERS = 943
+FRONT, REPLICA = "winnow serve", "ranker replica"
 
 
 def main() -> None:
@@ -56,7 +57,7 @@ def processor_ms(folder: Path) -> dict[str, float]:
     spent: dict[str, float] = defaultdict(float)
     for pid, command in processes_of(folder).items():
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-        spent[_role(command)] += (int(fields[11]) + int(fields[12])) * 1e3 / TICKS
+        spent[role_of(command)] += (int(fields[11]) + int(fields[12])) * 1e3 / TICKS
     return spent
 
 
@@ -75,10 +76,11 @@ def report(walls: list[float], stages: dict[str, list[float]], degraded: int, sp
     console.print(costs)
 
 
-def _role(command: str) -> str:
+def role_of(command: str) -> str:
+    """What a process of the product is, by its command."""
     if "SERVE_REPLICA" in command or "ServeReplica" in command:
-        return "ranker replica"
-    return "winnow serve" if "services serve" in command else "rest of Ray"
+        return REPLICA
+    return FRONT if "services serve" in command else "rest of Ray"
 
 
 if __name__ == "__main__":
