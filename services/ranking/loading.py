@@ -27,6 +27,7 @@ from shared.model.ranker import RankerModel
 CANDIDATES: Final = 300
 WARM_UP, REPEATS = 2, 7
 MIB: Final = 1024 * 1024
+SHOWN_CHARACTERS: Final = 500
 PRECISIONS: Final[tuple[Precision, ...]] = ("float32", "bfloat16")
 
 _log = structlog.get_logger()
@@ -39,6 +40,8 @@ def load_ranker(settings: RankingSettings, bundle: Bundle, threads: int) -> Scor
     model = RankerModel.load(bundle, execution)
     if settings.precision == "auto":
         model = faster(model)
+    if settings.graphs == "auto" and model.execution.device != "cpu":
+        model = graphed(model)
     return WatchedScorer(model)
 
 
@@ -60,6 +63,20 @@ def faster(model: RankerModel) -> RankerModel:
         **{f"{each}_ms": round(spent, 2) for each, spent in zip(PRECISIONS, times_ms, strict=True)},
     )  # fmt: skip
     return chosen
+
+
+def graphed(model: RankerModel) -> RankerModel:
+    """The model with its steps compiled and recorded, where that works and scores a full request faster."""
+    request = full_request(model)
+    try:
+        other = model.with_graphs()
+        other.warm(request)
+        before_ms, after_ms = (_time_ms(each, request) for each in (model, other))
+    except Exception as error:  # noqa: BLE001 - compilers fail in many ways, and none shall keep a bundle from serving
+        _log.warning("ranker.graphs", chosen=False, error=f"{type(error).__name__}: {error}"[:SHOWN_CHARACTERS])
+        return model
+    _log.info("ranker.graphs", chosen=after_ms < before_ms, without_ms=before_ms, with_ms=after_ms)
+    return other if after_ms < before_ms else model
 
 
 def full_request(model: RankerModel) -> RankingRequest:

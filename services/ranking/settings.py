@@ -40,6 +40,11 @@ class RankingSettings(ServiceSettings, prefix="RANKING"):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of the forward pass; auto: what is faster here, measured when a bundle is loaded"
     )
+    graphs: Literal["auto", "off"] = Field(
+        "auto",
+        description="auto: on a GPU, candidates are scored in fixed shapes that are compiled and recorded as CUDA "
+        "graphs when a bundle is loaded, where that works and is faster; off: never",
+    )
     history_cache_mib: int = Field(
         64, ge=0, le=65_536, description="a replica's memory for encoded histories, each kept for ten minutes; 0: none"
     )

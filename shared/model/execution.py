@@ -24,6 +24,7 @@ class Execution:
         device: of torch, e.g. `cpu` or `cuda`.
         precision: of products; sums, norms and what comes out stay float32.
         threads: of torch in this process.
+        graphs: whether candidates are scored in fixed shapes, compiled, and on a GPU as CUDA graphs.
         cache_bytes: memory on the device for encoded histories that may be asked for again.
     """
 
@@ -31,6 +32,7 @@ class Execution:
     precision: Precision = "float32"
     threads: int = 1
     cache_bytes: int = 0
+    graphs: bool = False
 
     def sent(self, values: npt.NDArray[Any] | Tensor) -> Tensor:
         """The values as a tensor on the device; to a GPU through pinned memory, without waiting for the copy."""

@@ -19,11 +19,13 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from shared.domain.ranking import RankingRequest, RankingResult, ScoreParts
 from shared.domain.vocabulary import UNKNOWN_ROW, Vocabulary
 from shared.model.bundle import Bundle
 from shared.model.calibration import Calibration
+from shared.model.candidate_step import Compile, FixedShapes, Questions, Step, step_of
 from shared.model.encoding import PackedHistories, ValueScale, load_scale, pack_histories
 from shared.model.execution import ON_CPU, Execution, Precision
 from shared.model.history_cache import Encode, HistoryCache
@@ -32,7 +34,7 @@ from shared.model.item_tower import FeatureEncoding, ItemTable, ItemTower, load_
 from shared.model.knowledge import NAMES, CandidateArrays, KnowledgeSource, Statistics
 from shared.model.manifest import ServeOrder
 from shared.model.profile_tower import ProfileTower
-from shared.model.ranker_network import PARTS, EncodedHistories, Queries, RankerNetwork, RankerSettings
+from shared.model.ranker_network import PARTS, EncodedHistories, RankerNetwork, RankerSettings
 from shared.model.reference import Reference
 from shared.model.retriever import HistoryInputs, RetrieverSettings, item_vectors
 from shared.model.transitions import TransitionTable
@@ -97,6 +99,7 @@ class RankerModel:
         parts.network.eval()
         self._raw = execution.sent(item_vectors(parts.network.tower, parts.table))  # (M, d)
         parts.network.to(execution.device)
+        self.step: Step = step_of(parts.network)
 
     @property
     def version(self) -> str:
@@ -137,9 +140,25 @@ class RankerModel:
 
     def with_precision(self, precision: Precision) -> RankerModel:
         """The same model, weights and all, computing more or less precisely."""
+        return self._executed(replace(self.execution, precision=precision))
+
+    def with_graphs(self, compiler: Compile | None = None) -> RankerModel:
+        """The same model, scoring in fixed shapes, each compiled when it first comes or by `warm`."""
+        other = self._executed(replace(self.execution, graphs=True))
+        other.step = FixedShapes(self.parts.network, compiler)
+        return other
+
+    @torch.inference_mode()
+    def warm(self, request: RankingRequest) -> None:
+        """Compile all fixed shapes, if it has any, for a request's sake."""
+        if isinstance(self.step, FixedShapes):
+            with self.execution.casting():
+                self.step.warm(self._asked([request], self.encoded))
+
+    def _executed(self, execution: Execution) -> RankerModel:
         other = copy(self)
-        other.execution = replace(self.execution, precision=precision)
-        other.histories = HistoryCache(other.encoded, self.execution.cache_bytes)
+        other.execution = execution
+        other.histories = HistoryCache(other.encoded, execution.cache_bytes)
         return other
 
     def save(self, folder: Path) -> None:
@@ -167,21 +186,22 @@ class RankerModel:
         """One forward pass."""
         if not requests:
             return []
+        parts, ratings = self._answered(self._asked(requests, encode))
+        return [self._result(request, parts[number], ratings[number]) for number, request in enumerate(requests)]
+
+    def _asked(self, requests: Sequence[RankingRequest], encode: Encode) -> Questions:
+        """What the network is asked, padded to the longest request."""
         limit = self.parts.network.settings.encoder.history_limit
         packed = pack_histories([each.history for each in requests], self.parts.vocabulary, self.parts.scale, limit)
         packed = replace(packed, profiles=self.parts.encoding.profiles([each.user for each in requests]))
         rows = [self.parts.vocabulary.rows(each.candidates.item_ids) for each in requests]
         width = max(len(each) for each in rows)
         id_rows = np.stack([np.pad(each, (0, width - len(each)), constant_values=UNKNOWN_ROW) for each in rows])
-        raw = torch.stack([_padded(self._items(*pair), width) for pair in zip(requests, rows, strict=True)])
-        features = np.stack(
-            [
-                _padded_rows(self._knowledge(request, packed, number, rows[number]), width)
-                for number, request in enumerate(requests)
-            ]
-        )
-        logits, ratings = self._scored(encode(packed), packed.lengths, id_rows, raw, features)
-        return [self._result(request, logits[number], ratings[number]) for number, request in enumerate(requests)]
+        raw = pad_sequence([self._items(*pair) for pair in zip(requests, rows, strict=True)], batch_first=True)
+        known = [self._knowledge(request, packed, place, rows[place]) for place, request in enumerate(requests)]
+        features = pad_sequence([torch.from_numpy(each) for each in known], batch_first=True)
+        sent = self.execution.sent
+        return Questions(encode(packed), sent(packed.lengths), sent(id_rows), raw, sent(features))
 
     def scored(self, packed: PackedHistories, id_rows: Rows, raw: Tensor, features: Floats) -> tuple[Floats, Floats]:
         """(B, C, A, parts) logits by part and (B, C) ratings, from arrays.
@@ -192,23 +212,17 @@ class RankerModel:
             raw: (B, C, d) raw item vectors.
             features: (B, C, K) scaled.
         """
-        return self._scored(self.encoded(packed), packed.lengths, id_rows, raw, features)
+        sent = self.execution.sent
+        return self._answered(Questions(self.encoded(packed), sent(packed.lengths), sent(id_rows), raw, sent(features)))
 
     def encoded(self, packed: PackedHistories) -> EncodedHistories:
         """The histories after the encoder, whether or not they are known already."""
         with self.execution.casting():
             return self.parts.network.encode_latest(self.execution.all_sent(HistoryInputs.of(packed)), self._raw)
 
-    def _scored(
-        self, encoded: EncodedHistories, lengths: Rows, id_rows: Rows, raw: Tensor, features: Floats
-    ) -> tuple[Floats, Floats]:
-        network, sent = self.parts.network, self.execution.sent
-        ids, places = sent(id_rows), sent(lengths)[:, None]
+    def _answered(self, asked: Questions) -> tuple[Floats, Floats]:
         with self.execution.casting():
-            biases = network.item_bias(ids.clamp(min=0)) * (ids >= 0)[..., None]
-            queries = Queries(places, raw[:, None], biases[:, None], sent(features)[:, None])
-            parts = network(encoded, queries)[:, 0]
-            ratings = network.rating(encoded.users.expand(*id_rows.shape, -1), raw, ids)
+            parts, ratings = self.step(asked)
         return parts.float().cpu().numpy(), ratings.float().cpu().numpy()
 
     def raw_items(self, rows: Rows) -> Tensor:
@@ -277,11 +291,3 @@ def new_ranker(encoder: RetrieverSettings, encoding: FeatureEncoding, items: int
 
 def _column(values: npt.NDArray[np.generic], count: int, missing: float = 0) -> Floats:
     return np.full(count, missing, np.float32) if len(values) != count else values.astype(np.float32)
-
-
-def _padded(vectors: Tensor, width: int) -> Tensor:
-    return torch.nn.functional.pad(vectors, (0, 0, 0, width - len(vectors)))
-
-
-def _padded_rows(features: Floats, width: int) -> Floats:
-    return np.pad(features, ((0, width - len(features)), (0, 0)))

@@ -82,6 +82,16 @@ def _bins_by_distance(size: int, device: torch.device) -> Tensor:
         return distance_bins(torch.arange(size, device=device))
 
 
+def _looked_up(distances: Tensor, size: int) -> Tensor:
+    """Bins of distances below a table's size; those below 0 count as 0.
+
+    A table is quicker than computing them, but no compiler looks into its cache: it fuses the computation instead.
+    """
+    if torch.compiler.is_compiling():
+        return distance_bins(distances.clamp(min=0))
+    return _bins_by_distance(size, distances.device)[distances.clamp(0, size - 1)]
+
+
 def _table_size(length: int) -> int:
     """The power of two that holds a length: few tables serve all lengths."""
     return 1 << max(4, (length - 1).bit_length())
@@ -139,8 +149,7 @@ class Attention(nn.Module):
         both = F.linear(tokens, weight[width:], bias[width:]).view(-1, 2, self.heads, width // self.heads)
         k, v = (layout.padded(part).transpose(1, 2) for part in both.unbind(1))  # (B, H, L, D)
         distances = layout.lengths[:, None] - 1 - torch.arange(layout.longest, device=tokens.device)  # (B, L)
-        size = _table_size(layout.longest)
-        bins = _bins_by_distance(size, tokens.device)[distances.clamp(min=0)].masked_fill(distances < 0, UNSEEN)
+        bins = _looked_up(distances, _table_size(layout.longest)).masked_fill(distances < 0, UNSEEN)
         mask = self._biases()[:, bins].transpose(0, 1)[:, :, None]  # (B, H, 1, L)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)  # (B, H, 1, D)
         return self.out(mixed.flatten(1)), k, v
@@ -159,9 +168,8 @@ class Attention(nn.Module):
         """
         q, k, v = (part.permute(0, 3, 1, 2, 4) for part in self.project(tokens))  # (B, H, P, C, D)
         q = q * q.shape[-1] ** -0.5
-        size = _table_size(distances.shape[-1] + 1)
-        bins = _bins_by_distance(size, tokens.device)[distances.clamp(0, size - 1)]
-        bias = self._biases()[:, bins.masked_fill(distances < 1, UNSEEN)].transpose(0, 1)  # (B, H, P, L)
+        bins = _looked_up(distances, _table_size(distances.shape[-1] + 1)).masked_fill(distances < 1, UNSEEN)
+        bias = self._biases()[:, bins].transpose(0, 1)  # (B, H, P, L)
         seen = (q.flatten(2, 3) @ keys.transpose(2, 3)).unflatten(2, q.shape[2:4]) + bias[:, :, :, None]
         own = (q * k).sum(-1, keepdim=True) + self.distance[:, :1, None, None]  # (B, H, P, C, 1)
         # Softmax over the history and the candidate itself, without a copy of the weights to join the two.
@@ -178,7 +186,7 @@ class Attention(nn.Module):
         A row is the one above it, moved on by one token: so all rows are windows of one line, and nothing is looked up
         for each pair of tokens.
         """
-        bins = _bins_by_distance(_table_size(length), self.distance.device)[:length]
+        bins = _looked_up(torch.arange(length, device=self.distance.device), _table_size(length))
         earlier = self.distance[:, bins].flip(-1)  # (H, L): the farthest first, the token itself last
         line = F.pad(earlier, (0, length - 1), value=-torch.inf)  # (H, 2 L - 1)
         return line.unfold(-1, length, 1).flip(1)

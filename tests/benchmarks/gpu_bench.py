@@ -27,7 +27,6 @@ from rich.table import Table
 from torch import Tensor
 
 from services.ranking.replacement import replace_function
-from shared.model import transformer
 from shared.model.encoding import EVENT_CODES, GAP_BINS
 from shared.model.item_tower import ItemTower
 from shared.model.knowledge import NAMES
@@ -233,7 +232,7 @@ def _make_traceable() -> None:
     """Take what cannot be traced out of the network's way: here all histories of a batch size are of one length.
 
     `Layout.of` asks the device for the longest history, and no graph can be recorded around a question to it; so each
-    batch size keeps the layout of its first batch. The tables of distance bins are constants of their sizes.
+    batch size keeps the layout of its first batch.
     """
     of, made = Layout.of, {}
 
@@ -241,16 +240,6 @@ def _make_traceable() -> None:
         return made[len(lengths)] if len(lengths) in made else made.setdefault(len(lengths), of(lengths))
 
     replace_function(Layout, "of", kept)
-    replace_function(transformer, "_bins_by_distance", _constant(transformer._bins_by_distance))
-
-
-def _constant(table: Callable[[int, torch.device], Tensor]) -> Callable[[int, torch.device], Tensor]:
-    """The same to call, a constant to the compiler, which looks through `lru_cache`."""
-
-    def made(size: int, device: torch.device) -> Tensor:
-        return table(size, device)
-
-    return torch.compiler.assume_constant_result(made)
 
 
 def _table(shape: Shape, device: torch.device, rows: Sequence[Row], arguments: argparse.Namespace) -> Table:

@@ -6,8 +6,10 @@ import pytest
 from pydantic import ValidationError
 from structlog.testing import capture_logs
 
-from services.ranking.loading import CANDIDATES, PRECISIONS, device_of, faster, full_request
+from services.ranking.loading import CANDIDATES, PRECISIONS, device_of, faster, full_request, graphed
 from services.ranking.settings import RankingSettings
+from shared.domain.ranking import RankingRequest
+from shared.model.ranker import RankerModel
 from tests.unit.model import networks
 
 
@@ -32,6 +34,26 @@ def test_what_is_measured_is_a_full_request_of_the_bundles_own_items() -> None:
     assert len(request.history) == networks.SETTINGS.history_limit
     assert set(request.history.item_ids) <= set(networks.ITEMS)
     assert request.candidates.item_ids == networks.ITEMS[:CANDIDATES]
+
+
+class CannotCompile(RankerModel):
+    """A model on a machine without what a compiler needs."""
+
+    def warm(self, request: RankingRequest) -> None:
+        raise RuntimeError("no compiler was found")
+
+
+def test_a_compiler_that_fails_keeps_no_bundle_from_serving() -> None:
+    plain = networks.ranker()
+    model = CannotCompile(plain.parts, plain.identity)
+
+    with capture_logs() as lines:
+        chosen = graphed(model)
+
+    assert chosen is model
+    (line,) = lines
+    assert (line["event"], line["chosen"]) == ("ranker.graphs", False)
+    assert "no compiler was found" in line["error"]
 
 
 def test_without_a_gpu_of_its_own_a_replica_runs_on_the_processor() -> None:
