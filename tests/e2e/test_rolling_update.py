@@ -10,7 +10,7 @@ import pytest
 from shared.model.registry import Registry
 from tests.e2e.parts import Load
 from tests.e2e.product import START_SECONDS, Product, wait_until
-from tests.e2e.replicas import NAMES, PATIENCE_S, PODS, Replicas, another_bundle
+from tests.e2e.replicas import DEADLINE_S, NAMES, PODS, Replicas, another_bundle
 
 REPLICATED = [name for name in NAMES if PODS[name] > 1]
 
@@ -28,7 +28,7 @@ def replicas(product: Product, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.mark.parametrize("name", REPLICATED)
 def test_a_rolling_update_loses_no_request(replicas: Replicas, name: str) -> None:
-    with Load.on(replicas.connect, deadline_s=PATIENCE_S) as load:
+    with Load.on(replicas.connect, deadline_s=DEADLINE_S) as load:
         replicas.roll(name)
         answered = load.answers
         wait_until(lambda: load.answers > answered + 20, START_SECONDS, lambda: str(load.failures))
@@ -37,7 +37,7 @@ def test_a_rolling_update_loses_no_request(replicas: Replicas, name: str) -> Non
 
 
 def test_an_update_of_the_log_loses_no_request_and_no_event(replicas: Replicas) -> None:
-    with Load.on(replicas.connect, deadline_s=PATIENCE_S) as load:
+    with Load.on(replicas.connect, deadline_s=DEADLINE_S) as load:
         replicas.record("before", "42", "50")
         replicas.roll("feedback")
         replicas.record("after", "42", "50")
@@ -50,7 +50,7 @@ def test_an_update_of_the_log_loses_no_request_and_no_event(replicas: Replicas) 
 
 @pytest.mark.parametrize("name", REPLICATED)
 def test_a_lost_node_loses_no_request(replicas: Replicas, name: str) -> None:
-    with Load.on(replicas.connect, deadline_s=PATIENCE_S) as load:
+    with Load.on(replicas.connect, deadline_s=DEADLINE_S) as load:
         replicas.lose(name)
         answered = load.answers
         wait_until(lambda: load.answers > answered + 20, START_SECONDS, lambda: str(load.failures))
@@ -60,7 +60,7 @@ def test_a_lost_node_loses_no_request(replicas: Replicas, name: str) -> None:
 
 def test_another_bundle_loses_no_request(replicas: Replicas) -> None:
     registry = Registry(str(replicas.registry))
-    with Load.on(replicas.connect, deadline_s=PATIENCE_S) as load:
+    with Load.on(replicas.connect, deadline_s=DEADLINE_S) as load:
         version = registry.publish(another_bundle(replicas.registry))
         wait_until(lambda: replicas.versions() == {version, f"{version}/annoy"}, START_SECONDS)
 
