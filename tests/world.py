@@ -5,21 +5,24 @@ every entry of their slate, like it or not by a coin that depends on world, pers
 again what they liked. Nothing is left to the machine: the same world gives the same days. What is claimed of
 exploration is claimed of several worlds, because in a single one luck decides.
 
-Candidates and scores come from two small stand-ins: what is popular, what is of the liked categories, what is new; and
-a ranker that believes in categories and in popularity. They know nothing of the tastes.
+Candidates and scores come from the models that a bundle holds, or from two small stand-ins: what is popular, what is of
+the liked categories, what is new; and a ranker that believes in categories and in popularity. None knows the tastes.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from services.candidate_generation.app import open_candidate_generation
+from services.candidate_generation.settings import CandidateGenerationSettings
 from services.feature.app import open_feature
 from services.feature.settings import FeatureSettings
 from services.feedback.app import FeedbackApp, open_feedback
@@ -35,10 +38,14 @@ from shared.domain.items import Item
 from shared.domain.provenance import Provenance
 from shared.domain.ranking import RankingRequest, RankingResult, RequestContext
 from shared.domain.retrieval import RetrievalRequest, RetrievalResult, SourceHits
-from shared.domain.services import Features
+from shared.domain.services import CandidateGeneration, Features, Ranking
 from shared.domain.user_state import TopOrder
 from shared.domain.watermark import Watermark
 from shared.kernel.config import load
+from shared.model.bundle import open_bundle
+from shared.model.ranker import RankerModel
+from shared.model.registry import Registry
+from tests.benchmarks.offline_services import ModelRanking
 
 BEGIN_MS, DAY_MS = 1_700_000_000_000, 86_400_000
 CATEGORIES = tuple(f"kind-{number}" for number in range(6))
@@ -127,6 +134,15 @@ class Days:
     planted_shown: list[int] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Size:
+    """Of a world: items of the catalogue, people, and entries of a page."""
+
+    items: int = ITEMS
+    people: int = PEOPLE
+    page: int = PAGE
+
+
 @dataclass
 class Population:
     """People who ask for a slate a day."""
@@ -135,24 +151,31 @@ class Population:
     feedback: FeedbackApp
     catalogue: dict[str, Item]
     world: int
+    size: Size = field(default_factory=Size)
     day: int = 0
 
     async def live(self, days: int, *, tell: bool = True, plant_on: int = -1) -> Days:
-        """So many days; `tell`: whether likes are recorded; `plant_on`: day on which the planted item comes."""
+        """So many days, from today on.
+
+        Args:
+            days: how many.
+            tell: whether likes are recorded.
+            plant_on: day on which the planted item comes.
+        """
         happened, position = Days(), Watermark()
-        for day in range(days):
+        for day in range(self.day, self.day + days):
             self.day = day
             if day == plant_on:
                 self.catalogue[PLANTED.item_id] = PLANTED
                 position = (await self.feedback.intake.upsert_items([PLANTED])).watermark
             slates = []
-            for person in range(PEOPLE):
+            for person in range(self.size.people):
                 slates.append(await self.recommender.recommend(self._query(person, position)))
                 position = await self._logged(slates[-1])
             likes = [like for person, slate in enumerate(slates) for like in self._likes(person, slate)]
             if tell and likes:
                 position = (await self.feedback.intake.record_events(likes)).watermark
-            happened.rewards.append(len(likes) / (PEOPLE * PAGE))
+            happened.rewards.append(len(likes) / (self.size.people * self.size.page))
             happened.planted_likes.append(sum(like.item_id == PLANTED.item_id for like in likes))
             shown = [entry.item_id for slate in slates for entry in slate.entries]
             happened.planted_shown.append(shown.count(PLANTED.item_id))
@@ -170,7 +193,7 @@ class Population:
 
     def _query(self, person: int, position: Watermark) -> Query:
         context = RequestContext(time_ms=self.now_ms())
-        asked = Query(Budget.of(60_000), context, user_id=f"person-{person}", page_size=PAGE)
+        asked = Query(Budget.of(60_000), context, user_id=f"person-{person}", page_size=self.size.page)
         return replace(asked, min_watermark=position)
 
     def _likes(self, person: int, slate: Answer) -> list[Event]:
@@ -192,22 +215,54 @@ class Population:
         ]
 
 
+Models = Callable[[Path, Features, dict[str, Item]], AbstractAsyncContextManager[tuple[CandidateGeneration, Ranking]]]
+"""Opens what finds and what ranks candidates, from the folder of all state, the feature store and the catalogue."""
+
+
 @asynccontextmanager
-async def population(folder: Path, surface: str, world: int) -> AsyncIterator[Population]:
+async def stand_ins(
+    _folder: Path, features: Features, catalogue: dict[str, Item]
+) -> AsyncIterator[tuple[CandidateGeneration, Ranking]]:
+    """Those that no training made."""
+    yield WorldRetrieval(features, catalogue), WorldRanking(catalogue)
+
+
+@asynccontextmanager
+async def trained_models(
+    folder: Path, features: Features, _catalogue: dict[str, Item]
+) -> AsyncIterator[tuple[CandidateGeneration, Ranking]]:
+    """Candidate generation and ranker of the bundle that the registry in the folder serves."""
+    registry = Registry(str(folder / "registry"))
+    ranker = RankerModel.load(open_bundle(registry.fetch(registry.current(), folder / "fetched")))
+    own = load(CandidateGenerationSettings, data_dir=folder, source_timeout_ms=60_000)
+    async with open_candidate_generation(own, lambda: BEGIN_MS, features) as candidates:
+        await candidates.hosted.readiness.wait_ready()
+        while candidates.bundle_status().version != ranker.version:
+            await asyncio.sleep(0.01)
+        yield candidates.candidates, ModelRanking(ranker)
+
+
+@asynccontextmanager
+async def population(
+    folder: Path, surface: str, world: int, size: Size | None = None, models: Models = stand_ins, first_day: int = 0
+) -> AsyncIterator[Population]:
     """People on a surface of this configuration.
 
     Args:
         folder: for all state.
         surface: the text of `default.yaml`.
         world: its number; each has its own qualities, coins and chances.
+        size: of the world.
+        models: what finds and what ranks candidates.
+        first_day: today.
     """
-    (folder / "surfaces").mkdir(parents=True)
+    (folder / "surfaces").mkdir(parents=True, exist_ok=True)
     (folder / "surfaces" / "default.yaml").write_text(surface)
-    catalogue = {each.item_id: each for each in map(item, range(ITEMS))}
+    catalogue = {each.item_id: each for each in map(item, range((size or Size()).items))}
     people: list[Population] = []
 
     def clock() -> int:
-        return people[0].now_ms() if people else BEGIN_MS
+        return people[0].now_ms() if people else BEGIN_MS + first_day * DAY_MS
 
     async with open_feedback(load(FeedbackSettings, data_dir=folder), clock) as feedback:
         await feedback.intake.upsert_items(list(catalogue.values()))
@@ -217,11 +272,12 @@ async def population(folder: Path, surface: str, world: int) -> AsyncIterator[Po
             settings = load(
                 RecommendationSettings, data_dir=folder, surfaces_dir=folder / "surfaces", target_ms=0, late_ms=0
             )
-            stand_ins = (WorldRetrieval(feature.features, catalogue), WorldRanking(catalogue))
-            ports = (feedback.feedback, feature.features, *stand_ins)
-            async with open_recommendation(settings, clock, *ports) as front:
+            async with (
+                models(folder, feature.features, catalogue) as found_and_ranked,
+                open_recommendation(settings, clock, feedback.feedback, feature.features, *found_and_ranked) as front,
+            ):
                 seeded = replace(front.recommender, ids=RecommendationIds(clock, np.random.default_rng(world)))
-                people.append(Population(seeded, feedback, catalogue, world))
+                people.append(Population(seeded, feedback, catalogue, world, size or Size(), first_day))
                 yield people[0]
 
 

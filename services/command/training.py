@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from services.trainer.datasets_opening import OpenedDataset
     from services.trainer.increment import LogExtent
     from services.trainer.settings import TrainerSettings
+    from services.trainer.slates import AttributionSettings
 
 Data = Annotated[
     str, typer.Option("--data", help="`ml-100k`, a folder or a file, as `winnow import` takes it; none: the event log.")
@@ -31,6 +32,21 @@ Interactions = Annotated[Path | None, typer.Option(help="A file of interactions 
 Items = Annotated[Path | None, typer.Option(help="A file of items beside it.")]
 Split = Annotated[str, typer.Option(help="What is held out: leave-one-out or time.")]
 STAGES = ("retrieval", "transitions", "two-stage")
+
+
+@dataclass(frozen=True, slots=True)
+class LogRequest:
+    """What of the event log is read.
+
+    Attributes:
+        address: of the feedback service.
+        since: position behind which events are new; "" = none are.
+        attribution: what counts as the answer to a slate; None: slates are passed over.
+    """
+
+    address: str
+    since: str = ""
+    attribution: AttributionSettings | None = None
 
 
 def train(
@@ -78,7 +94,8 @@ def train(
             raise fail("--since reads the event log; leave out --data and --interactions", 2)
         if since == "bundle":
             since = _seen_by(init_from, settings)
-        opened, extent = _opened(data, interactions, items, address, since)
+        log = LogRequest(address, since, settings.training().attribution)
+        opened, extent = _opened(data, interactions, items, log)
         cleaning = CleaningOptions(
             drop_duplicates=not keep_duplicates, min_user_events=min_user_events, min_item_events=min_item_events
         )
@@ -121,7 +138,7 @@ def evaluate(
 
     with readable_errors():
         settings = load(TrainerSettings, split=split, **({"registry_url": registry} if registry else {}))
-        dataset = _opened(data, interactions, items, address)[0].dataset
+        dataset = _opened(data, interactions, items, LogRequest(address))[0].dataset
         if stage == [STAGE]:
             aside = open_source(str(held_out), None).dataset if held_out else None
             return evaluate_ratings(dataset, aside, output, json)
@@ -146,7 +163,7 @@ def _seen_by(init_from: str, settings: TrainerSettings) -> str:
 
 
 def _opened(
-    data: str, interactions: Path | None, items: Path | None, address: str, since: str = ""
+    data: str, interactions: Path | None, items: Path | None, log: LogRequest
 ) -> tuple[OpenedDataset, LogExtent]:
     """The data to learn from, and what they hold of the log."""
     from services.trainer.increment import FILES
@@ -155,10 +172,10 @@ def _opened(
         raise fail("--data and --interactions are both given; use one of them", 2)
     if source := data or (str(interactions) if interactions else ""):
         return open_source(source, items), FILES
-    return asyncio.run(_from_log(address, since))
+    return asyncio.run(_from_log(log))
 
 
-async def _from_log(address: str, since: str) -> tuple[OpenedDataset, LogExtent]:
+async def _from_log(asked: LogRequest) -> tuple[OpenedDataset, LogExtent]:
     from services.command.log_access import open_log
     from services.trainer.datasets_opening import OpenedDataset
     from services.trainer.increment import LogExtent
@@ -166,15 +183,16 @@ async def _from_log(address: str, since: str) -> tuple[OpenedDataset, LogExtent]
     from shared.domain.watermark import Watermark
 
     try:
-        position = Watermark.parse(since) if since else None
+        position = Watermark.parse(asked.since) if asked.since else None
     except ValueError as error:
         raise fail(f"--since: {error}", 2) from error
-    async with open_log(address) as access:
+    async with open_log(asked.address) as access:
         batches = access.feedback.tail(Watermark(), follow=False, batch_size=5000)
-        read = await read_log(batches, since=position)
+        read = await read_log(batches, since=position, attribution=asked.attribution)
     if not len(read.dataset.interactions):
         raise fail(f"the event log at {access.place} holds no events yet; run `winnow import` or name --data", 2)
-    return OpenedDataset(read.dataset, ()), LogExtent(str(read.watermark), since, read.new if since else None)
+    new = read.new if asked.since else None
+    return OpenedDataset(read.dataset, ()), LogExtent(str(read.watermark), asked.since, new, read.answers)
 
 
 def _workplace(settings: TrainerSettings) -> Workplace:

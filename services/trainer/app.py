@@ -18,6 +18,7 @@ from services.trainer.checkpoints import Checkpoints
 from services.trainer.datasets import Dataset, DatasetError
 from services.trainer.evaluation import Metrics, Recommender, evaluate
 from services.trainer.fingerprints import run_fingerprint
+from services.trainer.gates import orders_slates_as_well
 from services.trainer.in_sample import check_held_out
 from services.trainer.increment import FILES, LogExtent, check_unseen, new_events
 from services.trainer.incremental_training import train_increment
@@ -27,12 +28,15 @@ from services.trainer.presets import SplitName, TrainingSettings
 from services.trainer.progress import Progress
 from services.trainer.publishing import Publication, Publisher
 from services.trainer.retrieval_stage import Run
+from services.trainer.slate_gains import slate_gains
+from services.trainer.slate_quality import SlateUse
 from services.trainer.splits import Split, Stage, leave_one_out, time_split
 from services.trainer.training import RECALL_AT, StageMetrics, train_models
 from services.trainer.two_stage import MODEL_STAGES
 from services.trainer.warm_start import WarmStart
 from shared.kernel.clock import Clock
-from shared.model.bundle import Bundle, open_bundle
+from shared.model.bundle import Bundle, BundleError, open_bundle
+from shared.model.manifest import GateResult
 from shared.model.ranker import RankerModel
 from shared.model.registry import Registry
 from shared.model.retriever import RetrieverModel
@@ -41,6 +45,9 @@ _NO_BUNDLE = (
     "registry {} serves no bundle to go on from; run `winnow train` without --since first, or name a bundle with "
     "--init-from"
 )
+
+LEAST_SLATES = 20
+"""Later slates from which on they may decide whether a bundle replaces another."""
 
 BASELINE = "baseline:"
 """`--stage baseline:NAME` measures a baseline."""
@@ -129,8 +136,9 @@ def train(
         bundle = _beginning(settings.init_from, place)
         check_held_out(bundle, dataset, extent, settings.split)
         warm = WarmStart(RetrieverModel.load(bundle), bundle.manifest.version)
-    trained = train_models(dataset, Run(settings, progress, checkpoints, warm))
-    publisher = Publisher(dataset, settings, place.registry, extent.watermark, place.clock)
+    trained = train_models(dataset, Run(settings, progress, checkpoints, warm, extent.answers))
+    on_slates = _compared_on_slates(trained.slates, place)
+    publisher = Publisher(dataset, settings, place.registry, extent.watermark, place.clock, on_slates=on_slates)
     publication = publisher.publish(trained)
     checkpoints.clear()
     return TrainingReport(publication, trained.validation, trained.test, trained.seconds)
@@ -151,12 +159,29 @@ def _train_since(
     settings = replace(settings, split="time", since=extent.since, init_from=version)
     warm = WarmStart(RetrieverModel.load(base), version, RankerModel.load(base), same_log=True)
     checkpoints = Checkpoints(place.work_dir / "checkpoints", run_fingerprint(dataset, settings))
-    trained = train_increment(dataset, new, Run(settings, progress, checkpoints, warm))
+    trained = train_increment(dataset, new, Run(settings, progress, checkpoints, warm, extent.answers))
     before = served_quality(replaced, dataset, trained.test_split) if replaced else None
-    publisher = Publisher(dataset, settings, place.registry, extent.watermark, place.clock, before)
+    on_slates = _compared_on_slates(trained.slates, place)
+    publisher = Publisher(dataset, settings, place.registry, extent.watermark, place.clock, before, on_slates)
     publication = publisher.publish(trained)
     checkpoints.clear()
     return TrainingReport(publication, trained.validation, trained.test, trained.seconds)
+
+
+def _compared_on_slates(slates: SlateUse, place: Workplace) -> GateResult | None:
+    """The new ranker against the one that is served, on slates that neither has learned from; None: too few."""
+    if not (served := place.registry.current()) or len(slates.later) < LEAST_SLATES:
+        return None
+    try:
+        bundle = _opened(served, place)
+    except BundleError:
+        return None  # of another release, or damaged: nothing can be said of it
+    new_to_both = [each.served_ms > bundle.manifest.trained_until_ms for each in slates.later]
+    if sum(new_to_both) < LEAST_SLATES:
+        return None
+    later = [each for each, new in zip(slates.later, new_to_both, strict=True) if new]
+    before = slate_gains(RankerModel.load(bundle), later)
+    return orders_slates_as_well(before, slates.gains[new_to_both], served)
 
 
 def _opened(source: str, place: Workplace) -> Bundle:

@@ -6,6 +6,8 @@ import numpy as np
 
 from services.trainer.comparison import differences
 from services.trainer.evaluation import Metrics
+from services.trainer.metrics_intervals import bootstrap_difference
+from services.trainer.slate_gains import Gains
 from services.trainer.training import StageMetrics
 from shared.model.index import IndexTuning
 from shared.model.manifest import GateResult, ServeOrder
@@ -50,6 +52,25 @@ def as_good_as(before: Metrics, after: Metrics) -> GateResult:
         required=required,
         detail=f"NDCG@10 on {len(after.ranks):,} requests of new events, against {before.name}; "
         f"95 % of the difference: {difference.low:+.4f} to {difference.high:+.4f}",
+    )
+
+
+def orders_slates_as_well(before: Gains, after: Gains, version: str) -> GateResult:
+    """A ranker may replace another one when it does not clearly order slates worse that are new to both.
+
+    Args:
+        before: (L,) NDCG of the bundle that is served, by slate.
+        after: (L,) of its successor.
+        version: of the bundle that is served.
+    """
+    low, high = bootstrap_difference(after, before, np.random.default_rng(0))
+    return GateResult(
+        name="orders_slates_as_well",
+        passed=high >= 0,
+        measured=float(after.mean()),
+        required=float(before.mean()),
+        detail=f"NDCG of the order of {len(after):,} later slates, against {version}; "
+        f"95 % of the difference: {low:+.4f} to {high:+.4f}, fails when all of it is below 0",
     )
 
 

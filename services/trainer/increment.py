@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.trainer.datasets import DatasetError
+from services.trainer.slates import NO_ANSWERS, Answers
 from shared.domain.watermark import Watermark
 from shared.model.manifest import Manifest
 
@@ -24,11 +25,13 @@ class LogExtent:
         watermark: position that it includes; "" for data from files.
         since: only events behind this position are learned from, the others are context; "" = all are.
         new: (E,) which events of the data set lie behind it; None without `since`.
+        answers: the slates that the log holds, with what followed.
     """
 
     watermark: str = ""
     since: str = ""
     new: npt.NDArray[np.bool_] | None = None
+    answers: Answers = NO_ANSWERS
 
 
 FILES = LogExtent()

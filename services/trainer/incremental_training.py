@@ -18,6 +18,7 @@ from services.trainer.moments import Moments
 from services.trainer.ranking_stage import RankingStage
 from services.trainer.retrieval_stage import Encoded, RetrievalStage, Run
 from services.trainer.sequences import TARGETS
+from services.trainer.slate_quality import SlateUse
 from services.trainer.slices import new_slice
 from services.trainer.splits import newest_split
 from services.trainer.training import TrainedModels, measured_models, timed
@@ -47,14 +48,19 @@ def train_increment(dataset: Dataset, new: npt.NDArray[np.bool_], run: Run) -> T
         data = replace(data, scale=run.warm_start.source.scale)
     retrievers = RetrievalStage(data, run, new)
     with timed(seconds, "both stages"):
-        chosen = _fit_both(data, learned, retrievers, run)
-    return measured_models(chosen, retrievers, data, test, seconds, final_fit=run.settings.final_fit)
+        chosen, slates = _fit_both(data, learned, retrievers, run)
+    trained = measured_models(chosen, retrievers, data, test, seconds, final_fit=run.settings.final_fit)
+    return replace(trained, slates=slates)
 
 
-def _fit_both(data: Encoded, learned: npt.NDArray[np.bool_], retrievers: RetrievalStage, run: Run) -> TwoStage:
+def _fit_both(
+    data: Encoded, learned: npt.NDArray[np.bool_], retrievers: RetrievalStage, run: Run
+) -> tuple[TwoStage, SlateUse]:
     before = retrievers.begun(data.train.take(~learned))
     served = retrievers.fit_on(before, data.train, "retriever-all")
     moments = Moments.of(data.train, data.dataset.item_details)
     cut = new_slice(data.sequences(data.train), data.train.times_s, learned, run.settings.slice.most)
-    ranker = RankingStage(data, cut, moments, run).fit(before, served)
-    return TwoStage(served, ranker, moments, run.settings.serving_quotas)
+    stage = RankingStage(data, cut, moments, run)
+    ranker = stage.fit(before, served)
+    slates = SlateUse.of(run.answers.read, stage.slates, ranker)
+    return TwoStage(served, ranker, moments, run.settings.serving_quotas), slates

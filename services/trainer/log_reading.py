@@ -1,6 +1,6 @@
 """The event log as a data set: what `winnow train` learns from when no files are named.
 
-Erased users are gone by themselves: their records carry no fact any more.
+Erased users are gone by themselves, with the slates that they were shown: their records carry no fact any more.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from services.trainer.datasets import Dataset
 from services.trainer.datasets_assembly import assemble
 from services.trainer.importing import UNDATED
 from services.trainer.interchange_events import RawEvents
+from services.trainer.slates import NO_ANSWERS, Answers, AttributionSettings, SlateLog
 from shared.domain.event_log import Fact, ItemDeletion, LogBatch
 from shared.domain.events import Event, EventType
 from shared.domain.items import Item, User
@@ -34,31 +35,43 @@ class LogDataset:
         dataset: the events and details.
         watermark: the position that it includes.
         new: (E,) which of its events lie behind the position that was asked about.
+        answers: the slates, with what followed.
     """
 
     dataset: Dataset
     watermark: Watermark
     new: npt.NDArray[np.bool_]
+    answers: Answers
 
 
 async def read_log(
-    batches: AsyncIterator[LogBatch], *, for_files: bool = False, since: Watermark | None = None
+    batches: AsyncIterator[LogBatch],
+    *,
+    for_files: bool = False,
+    since: Watermark | None = None,
+    attribution: AttributionSettings | None = None,
 ) -> LogDataset:
     """Read batches of the log, in order, to the end of the iterator.
 
     Events without an item and of types that this release does not know teach nothing and are left out; so are
     impressions, which say what was shown and not what was wanted. Deleted items keep their events and lose their
     details. `for_files` gives what interchange files can say: impressions too, and time 0 for an event that was
-    imported without a time. Events behind `since` are told apart; without it none are.
+    imported without a time. Events behind `since` are told apart; without it none are. `attribution` says what counts
+    as the answer to a slate; without it slates are passed over.
     """
+    slates = SlateLog(attribution) if attribution else None
     collected = _Collected(_KNOWN if for_files else _KNOWN - {EventType.IMPRESSION}, undated=for_files)
     watermark = Watermark()
     async for batch in batches:
         for record in batch.records:
             if record.fact is not None:
                 collected.add(record.fact, is_new=since is not None and not since.covers(record.watermark))
+                if slates:
+                    slates.take(record.fact)
         watermark = batch.watermark
-    return LogDataset(collected.dataset(), watermark, collected.new_events())
+    return LogDataset(
+        collected.dataset(), watermark, collected.new_events(), slates.answers() if slates else NO_ANSWERS
+    )
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from typing import Literal
 from services.trainer.candidates import Quotas
 from services.trainer.ranking_training import RankingTrainingSettings
 from services.trainer.retrieval_training import RetrievalTrainingSettings
+from services.trainer.slates import AttributionSettings
 from services.trainer.slices import SliceSettings
 from shared.model.retriever import RetrieverSettings
 
@@ -65,6 +66,7 @@ class TrainingSettings:
         quotas, serving_quotas: candidates by source, in training and as the services give them.
         init_from: bundle that the retriever begins as, a version of the registry or a folder; "": at random.
         since: log position behind which the events to learn from lie; "": all are learned from.
+        attribution: what counts as the answer to a served slate.
         final_fit: after measuring, go on with all events for what is served; the measured models stay beside it.
     """
 
@@ -89,6 +91,7 @@ class TrainingSettings:
     validation_users: int = 2_000
     init_from: str = ""
     since: str = ""
+    attribution: AttributionSettings = field(default_factory=AttributionSettings)
     final_fit: bool = True
 
     @property

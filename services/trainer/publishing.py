@@ -57,6 +57,7 @@ class Publisher:
         watermark: position of the event log that the data includes; "" for files.
         clock: Unix milliseconds.
         before: how the bundle that is to be replaced did on the test requests; None: nothing to compare with.
+        on_slates: the comparison with it on served slates; None: there is none.
     """
 
     dataset: Dataset
@@ -65,6 +66,7 @@ class Publisher:
     watermark: str
     clock: Clock
     before: Metrics | None = None
+    on_slates: GateResult | None = None
 
     def publish(self, trained: TrainedModels) -> Publication:
         """Publish what is served, and store the measured models beside it.
@@ -102,6 +104,8 @@ class Publisher:
         judged = gates(trained.validation, tuning, _finite_share(models))
         if self.before is not None:
             judged = (*judged, as_good_as(self.before, _as_served(trained)))
+        if self.on_slates is not None:
+            judged = (*judged, self.on_slates)
         facts = self._facts(trained, events, judged).model_copy(
             update={"holdout": holdout, "evaluation_version": sibling, "index": asdict(tuning),
                     "search_k": tuning.search_k, "actions": models.ranker.actions}
@@ -190,8 +194,9 @@ def _metrics(trained: TrainedModels) -> dict[str, float]:
         "validation_retrieval": trained.validation.retrieval,
         "validation_two_stage": trained.validation.two_stage,
     }
-    return {f"{stage}_{name}": float(value) for stage, measured in named.items()
-            for name, value in measured.values.items()}  # fmt: skip
+    stages = {f"{stage}_{name}": float(value) for stage, measured in named.items()
+              for name, value in measured.values.items()}  # fmt: skip
+    return stages | trained.slates.as_metrics()
 
 
 def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, SettingValue]:

@@ -22,6 +22,8 @@ from services.trainer.presets import TrainingSettings
 from services.trainer.ranking_examples import Requests, known_features
 from services.trainer.ranking_training import Examples, RankingTask
 from services.trainer.retrieval_stage import Encoded, Run
+from services.trainer.slate_examples import Knowledge, divided, slate_examples
+from services.trainer.slate_gains import slate_gains
 from services.trainer.slices import Slice, requests_at
 from services.trainer.two_stage import Retrieval, engagement, ranked, vectors_at
 from services.trainer.unseen_items import hide_ids, unseen_rows
@@ -30,6 +32,9 @@ from shared.model.calibration import Calibration
 from shared.model.index import best_of
 from shared.model.ranker import RankerModel, RankerParts, new_ranker
 from shared.model.scaler import Scaler
+
+LEAST_JUDGED = 20
+"""Slates from which on they have a say in when the ranker is good."""
 
 Rows = npt.NDArray[np.int64]
 Features = npt.NDArray[np.float16]
@@ -86,10 +91,14 @@ class RankingStage:
         self._data, self._cut, self._moments = data, cut, moments
         self._run, self._settings, self._warm = run, run.settings, run.warm_start
         self._sequences = data.sequences(data.train)
+        described = Knowledge.of(data, self._sequences.events[cut.for_retriever(self._sequences)])
+        self.slates = divided(run.answers.slates, data.dataset, described, data.validation.cut_s)
         self._unseen = unseen_rows(data.train.item_rows, len(data.dataset.items))
 
     def fit(self, sliced: Retrieval, served: Retrieval) -> RankerModel:
-        """Fit on candidates of the retriever that has not seen the slice; stop and calibrate by those of the served.
+        """Fit on served slates and on candidates of the retriever that has not seen the slice.
+
+        Those of the served retriever stop it, and calibrate it.
 
         Raises:
             DatasetError: no outcome is among the candidates.
@@ -100,10 +109,14 @@ class RankingStage:
         model = self._new_model(sliced, served, scaler, asked)
         examples = self._examples(model, asked, lists, features, outcomes)
         if not (self._warm and self._warm.ranker):
-            self._start(sliced, examples).put_into(model.parts.network)
+            self._start(sliced, examples, lists).put_into(model.parts.network)
         judge = Judge.of(self._data, served, self._moments, self._settings)
         task = RankingTask(
-            model.parts.network, self._data.table, examples, self._settings.ranking, lambda: judge.ndcg(model)
+            model.parts.network,
+            self._data.table,
+            [examples, *self._of_slates(model, sliced)],
+            self._settings.ranking,
+            lambda: judge.ndcg(model) + self._on_slates(model),
         )
         how = FitSettings(
             "ranker", self._settings.seed + 2, self._settings.ranker_learning_rate,
@@ -114,6 +127,15 @@ class RankingStage:
         network = model.parts.network
         hide_ids(self._unseen, network.tower.ids, network.item_bias, network.rating.item_bias)
         return self._calibrated(model, judge)
+
+    def _of_slates(self, model: RankerModel, sliced: Retrieval) -> list[Examples]:
+        learned = self.slates.learned
+        return [slate_examples(learned, model, sliced.knowledge)] if learned else []
+
+    def _on_slates(self, model: RankerModel) -> float:
+        """How well the ranker orders slates that it does not learn from; 0 where there are too few to tell."""
+        judged = self.slates.judged
+        return float(slate_gains(RankerModel(model.parts), judged).mean()) if len(judged) >= LEAST_JUDGED else 0.0
 
     def _examined(self, sliced: Retrieval) -> tuple[Requests, CandidateLists, Rows]:
         """The slice's requests whose outcome is among the candidates, and its place there."""
@@ -162,6 +184,7 @@ class RankingStage:
         data, source = self._data, sliced.model.network
         before = self._warm.ranker if self._warm else None
         kinds = {int(kind) for kind in np.unique(asked.kinds)} | set(before.actions if before else ())
+        kinds |= {kind for slate in self.slates.learned for kind in slate.kinds.tolist()}
         actions = tuple(sorted(kinds))
         network = new_ranker(self._settings.shape, data.encoding, len(data.dataset.items), len(actions))
         for mine, theirs in (
@@ -194,21 +217,21 @@ class RankingStage:
         values = self._ratings(self._sequences.events[self._history_places()])
         return Examples(
             requests=asked,
-            lists=lists,
+            rows=lists.rows,
             features=calibration.scaler.scaled(features.astype(np.float32)).astype(np.float16),
-            outcomes=outcomes,
-            actions=np.searchsorted(model.actions, asked.kinds).astype(np.int64),
+            outcomes=outcomes[:, None],
+            actions=np.searchsorted(model.actions, asked.kinds).astype(np.int64)[:, None],
             values=((values - calibration.value_mean) / (calibration.value_spread or 1.0)).astype(np.float32),
         )
 
-    def _start(self, sliced: Retrieval, examples: Examples) -> LinearStart:
+    def _start(self, sliced: Retrieval, examples: Examples, lists: CandidateLists) -> LinearStart:
         """The line through a sample of the examples."""
         rng = np.random.default_rng(self._settings.seed)
         chosen = np.zeros(len(examples), np.bool_)
         chosen[rng.permutation(len(examples))[:REQUESTS]] = True
-        some, asked = examples.lists.take(chosen), examples.requests.take(chosen)
+        some, asked = lists.take(chosen), examples.requests.take(chosen)
         near = cosines(vectors_at(sliced.model, asked), sliced.knowledge.vectors, some)
-        return linear_start(near, examples.features[chosen], some.rows, examples.outcomes[chosen])
+        return linear_start(near, examples.features[chosen], some.rows, examples.outcomes[chosen, 0])
 
     def _ratings(self, events: Rows) -> npt.NDArray[np.float32]:
         """(n,) values of ratings, NaN for other events: seconds of dwell are on another scale."""

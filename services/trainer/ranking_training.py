@@ -1,16 +1,15 @@
-"""Fits the ranker on requests of the past whose candidates came from a retriever that had not seen their outcome.
+"""Fits the ranker on served slates, and on requests of the past with candidates that had not seen their outcome.
 
-Two losses: listwise, the outcome against the other candidates of its request, and pointwise per action, which gives
-the probabilities their level. A request sees a fresh sample of its candidates each epoch; the logits and the pointwise
-weights of the sample stand for all of them. Ratings are fitted beside, at every event that has a value.
+The losses stand in `ranking_losses.py`. A request sees a fresh sample of its candidates each epoch. Ratings are fitted
+beside, at every event that has a value.
 
-Q requests, C candidates of a list, S sampled ones with the outcome first, B histories of a batch, P requests a history,
-K features, A actions, N items, d width.
+Q requests, C candidates of a list, M outcomes of one, S sampled candidates with the outcomes first, B histories of a
+batch, P requests a history, K features, A actions, N items, d width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from services.trainer.candidates import CandidateLists
 from services.trainer.ranking_examples import Requests
+from services.trainer.ranking_losses import Happened, Labels, ranking_losses, sampled
 from services.trainer.sequences import batches_by_length
 from shared.model.encoding import PackedHistories
 from shared.model.item_tower import ItemTable
@@ -58,23 +57,25 @@ class RankingTrainingSettings:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Requests whose outcome is among their candidates.
+    """Requests with their candidates and what came of them.
 
     Attributes:
         requests: Q of them.
-        lists: their candidates.
+        rows: (Q, C) item rows of the candidates, -1 = none.
         features: (Q, C, K) float16, scaled.
-        outcomes: (Q,) place of the outcome in its list.
-        actions: (Q,) action of the outcome, an index of the ranker's heads.
+        outcomes: (Q, M) places of the outcomes in their list, -1 = no more; a request may have none.
+        actions: (Q, M) action of each outcome, an index of the ranker's heads.
         values: (T,) beside the histories: event values in standard deviations, NaN = none.
+        weights: (Q, C) how much each candidate counts; None: all the same.
     """
 
     requests: Requests
-    lists: CandidateLists
+    rows: Rows
     features: npt.NDArray[np.float16]
     outcomes: Rows
     actions: Rows
     values: Floats
+    weights: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.requests)
@@ -88,10 +89,9 @@ class RankingBatch:
         histories: B of them.
         values: (T,) beside their events.
         places: (B, P), -1 = no request.
-        rows: (B, P, S) item rows, the outcome first, -1 = no candidate.
+        rows: (B, P, S) item rows, the outcomes first, -1 = no candidate.
         features: (B, P, S, K).
-        actions: (B, P).
-        stands_for: (B, P) candidates of the whole list that one sampled candidate stands for.
+        labels: what came of them.
     """
 
     histories: PackedHistories
@@ -99,8 +99,7 @@ class RankingBatch:
     places: Rows
     rows: Rows
     features: Floats
-    actions: Rows
-    stands_for: Floats
+    labels: Labels
 
 
 class RankingTask:
@@ -109,7 +108,7 @@ class RankingTask:
     Args:
         network: what is fitted.
         table: the catalogue.
-        examples: to learn from.
+        examples: sets to learn from, each with lists of its own length.
         settings: how.
         validate: measures the network; greater is better.
     """
@@ -118,21 +117,28 @@ class RankingTask:
         self,
         network: RankerNetwork,
         table: ItemTable,
-        examples: Examples,
+        examples: Sequence[Examples],
         settings: RankingTrainingSettings,
         validate: Callable[[], float],
     ) -> None:
         self.network, self.table, self.examples, self.settings = network, table, examples, settings
         self.validate = validate
-        self._groups = _grouped(examples.requests.window, settings.requests_together)  # (G, P)
+        self._groups = [_grouped(each.requests.window, settings.requests_together) for each in examples]  # (G, P)
 
     def batches(self, rng: np.random.Generator) -> Iterator[RankingBatch]:
-        """One epoch: every request once, with a fresh sample of its candidates."""
-        windows = self.examples.requests.window[self._groups[:, 0]]
-        candidates = (self._groups >= 0).sum(axis=1) * self.settings.sampled
-        sizes = self.examples.requests.histories.lengths[windows] + candidates
-        for chosen in batches_by_length(sizes, self.settings.batch_tokens, rng):
-            yield self._batch(self._groups[chosen], windows[chosen], rng)
+        """One epoch: every request once, with a fresh sample of its candidates; the sets' batches are mixed."""
+        planned = [(part, chosen) for part in range(len(self.examples)) for chosen in self._planned(part, rng)]
+        if len(self.examples) > 1:
+            planned = [planned[place] for place in rng.permutation(len(planned))]
+        for part, chosen in planned:
+            yield self._batch(self.examples[part], self._groups[part][chosen], rng)
+
+    def _planned(self, part: int, rng: np.random.Generator) -> list[Rows]:
+        """Groups of one set, by batch."""
+        groups, requests = self._groups[part], self.examples[part].requests
+        candidates = (groups >= 0).sum(axis=1) * min(self.settings.sampled, self.examples[part].rows.shape[1])
+        sizes = requests.histories.lengths[requests.window[groups[:, 0]]] + candidates
+        return batches_by_length(sizes, self.settings.batch_tokens, rng)
 
     def loss(self, batch: RankingBatch) -> Tensor:
         """Listwise, pointwise and rating losses, weighted."""
@@ -142,19 +148,20 @@ class RankingTask:
         inputs = replace(inputs, items=history)
         encoded = self.network.encode(inputs, raw)
         parts = self.network(encoded, self._queries(batch, raw, rows))
-        listwise, pointwise = _ranking_losses(parts.sum(-1), batch)
+        listwise, pointwise = ranking_losses(parts.sum(-1), batch.labels, batch.rows)
         ratings = self._rating_loss(batch, encoded, raw, history) if self.settings.ratings else torch.zeros(())
         return listwise + self.settings.pointwise * pointwise + self.settings.ratings * ratings
 
-    def _batch(self, groups: Rows, windows: Rows, rng: np.random.Generator) -> RankingBatch:
-        data = self.examples
-        some, request = groups >= 0, np.maximum(groups, 0)  # (B, P)
-        chosen = _sampled(data.lists.rows[request], data.outcomes[request], self.settings.sampled, rng)  # (B, P, S)
-        rows = np.take_along_axis(data.lists.rows[request], np.maximum(chosen, 0), axis=2)
-        rows = np.where((chosen >= 0) & some[:, :, None], rows, -1)
-        features = data.features[request[:, :, None], np.maximum(chosen, 0)].astype(np.float32)
-        others = (data.lists.rows[request] >= 0).sum(axis=2) - 1
-        taken = np.maximum((rows >= 0).sum(axis=2) - 1, 1)
+    def _batch(self, data: Examples, groups: Rows, rng: np.random.Generator) -> RankingBatch:
+        some, request, windows = groups >= 0, np.maximum(groups, 0), data.requests.window[groups[:, 0]]  # (B, P)
+        outcomes, listed = data.outcomes[request], data.rows[request]
+        chosen = sampled(listed, outcomes, self.settings.sampled, rng)  # (B, P, S)
+        place = np.maximum(chosen, 0)
+        rows = np.where((chosen >= 0) & some[:, :, None], np.take_along_axis(listed, place, axis=2), -1)
+        features = data.features[request[:, :, None], place].astype(np.float32)
+        weights = None if data.weights is None else np.take_along_axis(data.weights[request], place, axis=2)
+        counts = ((listed >= 0).sum(axis=2), (rows >= 0).sum(axis=2))
+        happened = Happened(chosen, outcomes, data.actions[request])
         _, events = data.requests.histories.places_of(windows)
         histories = data.requests.histories.take(windows)
         if histories.profiles is not None:
@@ -165,8 +172,7 @@ class RankingTask:
             places=np.where(some, data.requests.places[request], -1),
             rows=rows,
             features=features,
-            actions=data.actions[request],
-            stands_for=np.maximum(others / taken, 1).astype(np.float32),
+            labels=Labels.of(happened, len(self.network.scale), counts, weights),
         )
 
     def _used_items(self, batch: RankingBatch) -> tuple[Rows, Tensor, Tensor]:
@@ -208,33 +214,3 @@ def _grouped(window: Rows, together: int) -> Rows:
     last = np.minimum(first + together, starts[owner] + lengths[owner])
     groups = first[:, None] + np.arange(together)
     return np.where(groups < last[:, None], groups, -1)
-
-
-def _sampled(rows: Rows, outcomes: Rows, size: int, rng: np.random.Generator) -> Rows:
-    """(…, S) places in each list: the outcome first, then others at random; -1 where the list is shorter."""
-    keys = rng.random(rows.shape, dtype=np.float32)
-    keys[rows < 0] = 2
-    np.put_along_axis(keys, outcomes[..., None], -1, axis=-1)
-    width = min(size, rows.shape[-1])
-    chosen = np.argpartition(keys, width - 1, axis=-1)[..., :width]
-    picked = np.take_along_axis(keys, chosen, axis=-1)
-    order = np.argsort(picked, axis=-1)
-    chosen, picked = np.take_along_axis(chosen, order, axis=-1), np.take_along_axis(picked, order, axis=-1)
-    return np.where(picked < 2, chosen, -1)
-
-
-def _ranking_losses(logits: Tensor, batch: RankingBatch) -> tuple[Tensor, Tensor]:
-    """(B, P, S, A) logits → the mean listwise and the mean pointwise loss of the requests."""
-    real = torch.from_numpy(batch.places >= 0)
-    candidates = torch.from_numpy(batch.rows >= 0)
-    actions = torch.from_numpy(batch.actions)
-    stands_for = torch.from_numpy(batch.stands_for)[..., None]  # (B, P, 1)
-    own = logits.gather(-1, actions[:, :, None, None].expand(*logits.shape[:3], 1)).squeeze(-1)  # (B, P, S)
-    weights = torch.cat([torch.ones_like(stands_for), stands_for.expand(*own.shape[:2], own.shape[2] - 1)], dim=2)
-    spread = (own + weights.log()).masked_fill(~candidates, -torch.inf)[real]
-    listwise = (torch.logsumexp(spread, dim=-1) - own[real][:, 0]).mean()
-    wanted = torch.zeros_like(logits)
-    wanted[:, :, 0] = F.one_hot(actions, logits.shape[-1]).float()
-    errors = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").sum(-1)  # (B, P, S)
-    pointwise = (errors * weights * candidates)[real].sum(-1).mean()
-    return listwise, pointwise

@@ -18,6 +18,7 @@ from services.trainer.presets import TrainingSettings
 from services.trainer.progress import Progress
 from services.trainer.retrieval_training import RetrievalTask
 from services.trainer.sequences import TrainingSequences
+from services.trainer.slates import NO_ANSWERS, Answers
 from services.trainer.splits import Split
 from services.trainer.transition_choice import Tried, chosen_parameters
 from services.trainer.two_stage import Retrieval, RetrievalOnly
@@ -43,12 +44,14 @@ class Run:
         progress: is told.
         checkpoints: of this run; None keeps none.
         warm_start: the retriever to begin as; None: at random.
+        answers: served slates and what followed.
     """
 
     settings: TrainingSettings
     progress: Progress
     checkpoints: Checkpoints | None = None
     warm_start: WarmStart | None = None
+    answers: Answers = NO_ANSWERS
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from services.trainer.presets import PRESETS, SplitName, TrainingSettings
+from services.trainer.slates import AttributionSettings
 from shared.kernel.config import ServiceSettings
 
 
@@ -32,6 +33,10 @@ class TrainerSettings(ServiceSettings, prefix="TRAINER"):
         0.95, ge=0, le=1, description="least recall of a bundle's index, else it is kept aside"
     )
     validation_users: int = Field(2000, ge=1, description="users that are asked after each epoch at most")
+
+    attribution_hours: float = Field(
+        24, gt=0, le=8760, description="events that come later after a slate than this are not its doing"
+    )
 
     @field_validator("preset")
     @classmethod
@@ -62,4 +67,5 @@ class TrainerSettings(ServiceSettings, prefix="TRAINER"):
             recall_k=self.index_recall_k,
             recall_target=self.index_recall_target,
             validation_users=self.validation_users,
+            attribution=AttributionSettings(window_hours=self.attribution_hours),
         )

@@ -24,6 +24,7 @@ from services.trainer.presets import TrainingSettings
 from services.trainer.ranking_stage import RankingStage
 from services.trainer.retrieval_stage import Encoded, RetrievalStage, Run
 from services.trainer.sequences import TARGETS, TrainingSequences
+from services.trainer.slate_quality import NO_SLATES, SlateUse
 from services.trainer.slices import Slice, cut_slice, cut_time_slice
 from services.trainer.splits import TIME_CUT, Split, leave_one_out, time_split
 from services.trainer.two_stage import Retrieval, TwoStage
@@ -53,6 +54,7 @@ class TrainedModels:
         test_split: what the measured models never saw.
         validation, test: measurements.
         seconds: wall time of each part.
+        slates: what served slates gave to it.
     """
 
     measured: TwoStage
@@ -62,6 +64,7 @@ class TrainedModels:
     validation: StageMetrics
     test: StageMetrics
     seconds: dict[str, float]
+    slates: SlateUse = NO_SLATES
 
 
 def train_models(dataset: Dataset, run: Run) -> TrainedModels:
@@ -77,8 +80,9 @@ def train_models(dataset: Dataset, run: Run) -> TrainedModels:
     data = Encoded.of(dataset, validation, run.settings)
     retrievers = RetrievalStage(data, run)
     with timed(seconds, "both stages"):
-        chosen = _fit_both(data, retrievers, run)
-    return measured_models(chosen, retrievers, data, test, seconds, final_fit=run.settings.final_fit)
+        chosen, slates = _fit_both(data, retrievers, run)
+    trained = measured_models(chosen, retrievers, data, test, seconds, final_fit=run.settings.final_fit)
+    return replace(trained, slates=slates)
 
 
 def measured_models(
@@ -128,15 +132,17 @@ def divided(dataset: Dataset, settings: TrainingSettings) -> tuple[Split, Split]
     return validation, test
 
 
-def _fit_both(data: Encoded, retrievers: RetrievalStage, run: Run) -> TwoStage:
+def _fit_both(data: Encoded, retrievers: RetrievalStage, run: Run) -> tuple[TwoStage, SlateUse]:
     sequences = data.sequences(data.train)
     cut = _sliced(sequences, data.train, run.settings)
     before_slice = np.sort(sequences.events[cut.for_retriever(sequences)])
     sliced = retrievers.fit_new(data.train.take(before_slice), "retriever")
     served = retrievers.fit_on(sliced, data.train, "retriever-all")
     moments = Moments.of(data.train, data.dataset.item_details)
-    ranker = RankingStage(data, cut, moments, run).fit(sliced, served)
-    return TwoStage(served, ranker, moments, run.settings.serving_quotas)
+    stage = RankingStage(data, cut, moments, run)
+    ranker = stage.fit(sliced, served)
+    slates = SlateUse.of(run.answers.read, stage.slates, ranker)
+    return TwoStage(served, ranker, moments, run.settings.serving_quotas), slates
 
 
 def _sliced(sequences: TrainingSequences, train: Interactions, settings: TrainingSettings) -> Slice:

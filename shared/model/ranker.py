@@ -242,23 +242,7 @@ class RankerModel:
 
     def _knowledge(self, request: RankingRequest, packed: PackedHistories, number: int, rows: Rows) -> Floats:
         """(N, K) scaled features of one request."""
-        candidates, count = request.candidates, len(rows)
-        past = slice(packed.offsets[number], packed.offsets[number + 1])
-        history_rows = packed.item_rows[past]
-        arrays = CandidateArrays(
-            time_ms=request.time_ms,
-            history_rows=history_rows,
-            history_times_ms=request.history.times_ms[len(request.history) - len(history_rows) :],
-            rows=rows,
-            ages_days=_column(candidates.ages_days, count, -1),
-            popularity=_column(candidates.popularity, count),
-            trend=_column(candidates.trend, count),
-            retrieval_scores=_column(candidates.retrieval_scores, count),
-            retrieval_ranks=_column(candidates.retrieval_ranks, count).astype(np.int32),
-            neighbour_scores=_column(candidates.neighbour_scores, count),
-            neighbour_ranks=_column(candidates.neighbour_ranks, count).astype(np.int32),
-            interests=packed.interests_of(number),
-        )
+        arrays = described(request, packed, number, rows)
         scaled = self.parts.calibration.scaler.scaled(self.parts.knowledge.features(arrays))
         if self.on_features:
             self.on_features(scaled)
@@ -287,6 +271,33 @@ def new_ranker(encoder: RetrieverSettings, encoding: FeatureEncoding, items: int
     tower = ItemTower(items, len(encoding.featurizer.names), encoding.encoders, encoder.width)
     profile = ProfileTower(len(encoding.users.names), encoder.width)
     return RankerNetwork(RankerSettings(encoder=encoder, actions=actions, features=len(NAMES)), tower, profile)
+
+
+def described(request: RankingRequest, packed: PackedHistories, number: int, rows: Rows) -> CandidateArrays:
+    """What the knowledge features of a request's candidates are computed from.
+
+    Args:
+        request: with N candidates.
+        packed: histories.
+        number: which of them is the request's.
+        rows: (N,) item rows of the candidates.
+    """
+    candidates, count = request.candidates, len(rows)
+    history_rows = packed.item_rows[packed.offsets[number] : packed.offsets[number + 1]]
+    return CandidateArrays(
+        time_ms=request.time_ms,
+        history_rows=history_rows,
+        history_times_ms=request.history.times_ms[len(request.history) - len(history_rows) :],
+        rows=rows,
+        ages_days=_column(candidates.ages_days, count, -1),
+        popularity=_column(candidates.popularity, count),
+        trend=_column(candidates.trend, count),
+        retrieval_scores=_column(candidates.retrieval_scores, count),
+        retrieval_ranks=_column(candidates.retrieval_ranks, count).astype(np.int32),
+        neighbour_scores=_column(candidates.neighbour_scores, count),
+        neighbour_ranks=_column(candidates.neighbour_ranks, count).astype(np.int32),
+        interests=packed.interests_of(number),
+    )
 
 
 def _column(values: npt.NDArray[np.generic], count: int, missing: float = 0) -> Floats:
