@@ -20,9 +20,10 @@ from services.trainer.ranking_training import Examples
 from services.trainer.retrieval_stage import Encoded
 from services.trainer.slates import AnsweredSlate
 from shared.domain.vocabulary import UNKNOWN_ROW
+from shared.model.described_candidates import described
 from shared.model.encoding import pack_histories
 from shared.model.knowledge import NAMES, KnowledgeSource
-from shared.model.ranker import RankerModel, described
+from shared.model.ranker import RankerModel
 
 Rows = npt.NDArray[np.int64]
 Times = npt.NDArray[np.float64]

@@ -26,12 +26,13 @@ from shared.domain.vocabulary import UNKNOWN_ROW, Vocabulary
 from shared.model.bundle import Bundle
 from shared.model.calibration import Calibration
 from shared.model.candidate_step import Compile, FixedShapes, Questions, Step, step_of
+from shared.model.described_candidates import described
 from shared.model.encoding import PackedHistories, ValueScale, load_scale, pack_histories
 from shared.model.execution import ON_CPU, Execution, Precision
 from shared.model.history_cache import Encode, HistoryCache
 from shared.model.index import VECTORS_FILE
 from shared.model.item_tower import FeatureEncoding, ItemTable, ItemTower, load_table
-from shared.model.knowledge import NAMES, CandidateArrays, KnowledgeSource, Statistics
+from shared.model.knowledge import NAMES, KnowledgeSource, Statistics
 from shared.model.manifest import ServeOrder
 from shared.model.profile_tower import ProfileTower
 from shared.model.ranker_network import PARTS, EncodedHistories, RankerNetwork, RankerSettings
@@ -271,34 +272,3 @@ def new_ranker(encoder: RetrieverSettings, encoding: FeatureEncoding, items: int
     tower = ItemTower(items, len(encoding.featurizer.names), encoding.encoders, encoder.width)
     profile = ProfileTower(len(encoding.users.names), encoder.width)
     return RankerNetwork(RankerSettings(encoder=encoder, actions=actions, features=len(NAMES)), tower, profile)
-
-
-def described(request: RankingRequest, packed: PackedHistories, number: int, rows: Rows) -> CandidateArrays:
-    """What the knowledge features of a request's candidates are computed from.
-
-    Args:
-        request: with N candidates.
-        packed: histories.
-        number: which of them is the request's.
-        rows: (N,) item rows of the candidates.
-    """
-    candidates, count = request.candidates, len(rows)
-    history_rows = packed.item_rows[packed.offsets[number] : packed.offsets[number + 1]]
-    return CandidateArrays(
-        time_ms=request.time_ms,
-        history_rows=history_rows,
-        history_times_ms=request.history.times_ms[len(request.history) - len(history_rows) :],
-        rows=rows,
-        ages_days=_column(candidates.ages_days, count, -1),
-        popularity=_column(candidates.popularity, count),
-        trend=_column(candidates.trend, count),
-        retrieval_scores=_column(candidates.retrieval_scores, count),
-        retrieval_ranks=_column(candidates.retrieval_ranks, count).astype(np.int32),
-        neighbour_scores=_column(candidates.neighbour_scores, count),
-        neighbour_ranks=_column(candidates.neighbour_ranks, count).astype(np.int32),
-        interests=packed.interests_of(number),
-    )
-
-
-def _column(values: npt.NDArray[np.generic], count: int, missing: float = 0) -> Floats:
-    return np.full(count, missing, np.float32) if len(values) != count else values.astype(np.float32)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from services.trainer.evaluation import Metrics
-from services.trainer.gates import as_good_as, gates, serve_order
+from services.trainer.gates import as_good_as, gates, orders_slates_as_well, serve_order
 from services.trainer.metrics import discounted_gains
 from services.trainer.training import StageMetrics
 from shared.model.index import IndexTuning
@@ -63,3 +63,13 @@ def ranked(name: str, rank: int) -> Metrics:
     ranks = np.full(4, rank, np.int64)
     ndcg = float(discounted_gains(ranks, 10).mean())
     return Metrics(name, "world", 10, {"ndcg@10": ndcg}, {}, {}, 0.0, ranks, np.empty((4, 10), np.int32))
+
+
+def test_only_a_ranker_that_clearly_orders_slates_worse_is_kept_aside() -> None:
+    before = np.tile([0.5, 0.7], 20)
+
+    worse, alike, better = (orders_slates_as_well(before, before + change, "v1") for change in (-0.2, 0.0, 0.1))
+
+    assert [worse.passed, alike.passed, better.passed] == [False, True, True]
+    assert orders_slates_as_well(before, before + np.tile([-0.3, 0.2], 20), "v1").passed, "luck can do that"
+    assert worse.blocking
