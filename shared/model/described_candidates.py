@@ -7,6 +7,8 @@ N candidates.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -14,7 +16,6 @@ from shared.domain.ranking import RankingRequest
 from shared.model.encoding import PackedHistories
 from shared.model.knowledge import CandidateArrays
 
-Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
 
@@ -38,12 +39,12 @@ def described(request: RankingRequest, packed: PackedHistories, number: int, row
         popularity=_column(candidates.popularity, count),
         trend=_column(candidates.trend, count),
         retrieval_scores=_column(candidates.retrieval_scores, count),
-        retrieval_ranks=_column(candidates.retrieval_ranks, count).astype(np.int32),
+        retrieval_ranks=_column(candidates.retrieval_ranks, count, kind=np.int32),
         neighbour_scores=_column(candidates.neighbour_scores, count),
-        neighbour_ranks=_column(candidates.neighbour_ranks, count).astype(np.int32),
+        neighbour_ranks=_column(candidates.neighbour_ranks, count, kind=np.int32),
         interests=packed.interests_of(number),
     )
 
 
-def _column(values: npt.NDArray[np.generic], count: int, missing: float = 0) -> Floats:
-    return np.full(count, missing, np.float32) if len(values) != count else values.astype(np.float32)
+def _column(values: npt.NDArray[Any], count: int, missing: float = 0, kind: type = np.float32) -> npt.NDArray[Any]:
+    return np.full(count, missing, kind) if len(values) != count else values.astype(kind)
