@@ -18,6 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from services.feedback.kafka_topic_rules import refuse_a_topic_that_forgets
 from services.feedback.storage_errors import COMPONENT
 from services.feedback.telemetry import STORAGE_FAILURES
 from shared.kernel.config import ConfigError
@@ -117,7 +118,7 @@ def topic_partitions(options: KafkaOptions) -> int:
     """How many partitions the topic has; makes it where it is missing.
 
     Raises:
-        ConfigError: the cluster does not answer, or does not let us; names the setting.
+        ConfigError: the cluster does not answer, or does not let us, or the topic forgets; names the setting.
     """
     properties: dict[str, str | int | float | bool] = dict(options.properties)
     seconds = options.timeout_ms / 1000
@@ -127,7 +128,7 @@ def topic_partitions(options: KafkaOptions) -> int:
             new = NewTopic(options.topic, options.partitions, options.replication_factor, config=TOPIC_CONFIG)
             for made in admin.create_topics([new], request_timeout=seconds).values():
                 made.result(seconds)
-        return partitions_told(admin, options)
+        partitions = partitions_told(admin, options)
     except (KafkaException, TimeoutError) as error:
         why = error.args[0].str() if isinstance(error, KafkaException) else "no answer in time"
         raise ConfigError(
@@ -135,6 +136,8 @@ def topic_partitions(options: KafkaOptions) -> int:
             f"neither be read nor made ({why}); check that the brokers run, and the credentials in "
             f"WINNOW_FEEDBACK_KAFKA_PROPERTIES_PATH"
         ) from error
+    refuse_a_topic_that_forgets(admin, options.topic)
+    return partitions
 
 
 class TopicLister(Protocol):
