@@ -3,8 +3,8 @@
 To say what an erasure removed, the log is searched for the user's records, which on a large log takes longer than some
 callers wait. A search that was begun goes on; what it found waits for the next call. A call that comes while an earlier
 one still searches gets the same receipt: its caller may be the same one, who gave up a moment before this side saw it.
-A service that is restarted while the embedded log is searched begins the search again with the next call; a receipt
-that was found and not fetched, and a search in Kafka, end with the process: then a repeated call gets an empty one.
+A service that is restarted while the log is searched begins the search again with the next call; a receipt that was
+found and not fetched ends with the process: then a repeated call gets an empty one.
 """
 
 from __future__ import annotations

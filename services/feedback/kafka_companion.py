@@ -8,7 +8,7 @@ are derived: the topic is read on from `through`.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from services.feedback.keyed_hash import KeyedHash
 from services.feedback.seen_ids import SeenIds
 from services.feedback.sqlite_database import DatabaseForm, transaction
+from services.feedback.untold_erasures import ErasedUser
 from shared.domain.watermark import Watermark
 
 FORM: Final = DatabaseForm(
@@ -68,6 +69,11 @@ class PendingErasure(NamedTuple):
     key_row: int
     subject: str
     erased_ms: int
+
+    @property
+    def life(self) -> ErasedUser:
+        """What ended. The offset of the tombstone is not known yet, and not needed: a pseudonym is of one life."""
+        return ErasedUser(self.key_row, 0, self.erased_ms)
 
 
 class Companion:
@@ -132,6 +138,11 @@ class Companion:
     def pending_erasures(self) -> list[PendingErasure]:
         """Whose tombstone is owed."""
         return [PendingErasure(*row) for row in self._connection.execute("SELECT * FROM erasures ORDER BY key_row")]
+
+    def subjects(self, lives: Sequence[ErasedUser]) -> list[str]:
+        """The pseudonyms of ended lives, in their order."""
+        known = keys_of(self._connection, [life.key_row for life in lives])
+        return [known[life.key_row][0] for life in lives]
 
     def end_erasure(self, erasure: PendingErasure) -> None:
         """The tombstone is in the topic."""

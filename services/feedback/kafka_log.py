@@ -114,6 +114,8 @@ class KafkaEventLog:
     async def erase(self, user_id: str) -> ErasureReceipt | None:
         """Destroy the user's key, leave no copy of it in any file, append the tombstone; None: not known.
 
+        An erasure that came to no end, because the process or the call ended, is in the receipt of the next call.
+
         Raises:
             ServiceError: STORAGE_FULL (nothing was done), STORAGE_UNAVAILABLE (the key may be gone already: call
                 again), NOT_READY (closed).
@@ -122,13 +124,15 @@ class KafkaEventLog:
             erased = await self._commits.alone(lambda: self._writer.erase(user_id))
         finally:
             self._publish(self._writer.head)
-        if erased is None:
+        if not erased:
             return None
-        count, first = 0, None
-        async for records, _, _ in self._of_subject(erased.subject, erased.watermark):
-            gone = [record.watermark for record in records if record.fact is None]
-            count, first = count + len(gone), first or next(iter(gone), None)
-        return ErasureReceipt(erased.watermark, count, erased.erased_ms, first)
+        count, first, through = 0, None, self._head
+        for subject in await self._commits.alone(lambda: self._writer.companion.subjects(erased)):
+            async for records, _, _ in self._of_subject(subject, through):
+                gone = [record.watermark for record in records if record.fact is None]
+                count, first = count + len(gone), first or next(iter(gone), None)
+        await self._commits.alone(lambda: self._writer.untold.settle(erased))
+        return ErasureReceipt(through, count, erased[-1].erased_ms, first)
 
     async def close(self) -> None:
         """Finish what waits to be written, end every reader, close the files."""

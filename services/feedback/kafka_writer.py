@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import structlog
 from confluent_kafka import KafkaException
@@ -34,6 +34,7 @@ from services.feedback.record_codec import Draft, draw_nonces, forget_ciphers, s
 from services.feedback.sqlite_database import transaction, truncate_write_ahead
 from services.feedback.storage_errors import COMPONENT, storage_errors
 from services.feedback.telemetry import COMMIT_SECONDS, ERASURES, RECORDS, REPEATS
+from services.feedback.untold_erasures import ErasedUser, UntoldErasures
 from shared.domain.event_log import Erasure
 from shared.domain.watermark import Watermark
 from shared.kernel.clock import Clock
@@ -47,14 +48,6 @@ RETRY_AFTER_S: Final = 1.0
 """A cluster that failed is not asked again sooner: meanwhile callers are answered at once."""
 
 log = structlog.get_logger()
-
-
-class ErasedUser(NamedTuple):
-    """Who was erased, the position of the tombstone, and when."""
-
-    subject: str
-    watermark: Watermark
-    erased_ms: int
 
 
 class KafkaWriter:
@@ -82,6 +75,7 @@ class KafkaWriter:
         self._learned = Watermark()  # ids and slates before it are known; while the topic is read on, `head` is ahead
         self._unflushed = 0
         self.companion = Companion(files.connection)
+        self.untold = UntoldErasures(files.connection)
         self.partitions = range(partitions)
         self.head = self.companion.slates_through.joined(Watermark.parse(files.seen.through))
 
@@ -126,11 +120,14 @@ class KafkaWriter:
         with storage_errors(self._folder):
             return self._keys.find(user_id)
 
-    def erase(self, user_id: str) -> ErasedUser | None:
-        """Destroy a user's key, then write the tombstone; None when the log knows no such user.
+    def erase(self, user_id: str) -> tuple[ErasedUser, ...]:
+        """Destroy a user's key, then write the tombstone.
 
         The key is gone even where the topic cannot be written: a tombstone that is owed is written before the next
         group, and by a repeated call.
+
+        Returns:
+            Every life of the user whose receipt is owed; none when the log knows no such user.
 
         Raises:
             ServiceError: STORAGE_FULL (nothing was done), STORAGE_UNAVAILABLE (call again).
@@ -146,6 +143,7 @@ class KafkaWriter:
                 with transaction(self._connection):
                     self._keys.destroy(user_id, identity)
                     self.companion.begin_erasure(mourned)
+                    self.untold.note(user_hash, mourned.life)
                 self._tombstones_owed = True
                 forget_ciphers()
                 ERASURES.inc()
@@ -153,7 +151,7 @@ class KafkaWriter:
                 self._ready()
             if self._old_key_in_write_ahead:
                 self._empty_write_ahead()
-            return None if mourned is None else ErasedUser(mourned.subject, self.head, mourned.erased_ms)
+            return self.untold.of(user_hash) or (() if mourned is None else (mourned.life,))
 
     def close(self) -> None:
         """Write what a quick start needs; nothing is waiting to be written."""

@@ -1,4 +1,4 @@
-"""Erasures of the embedded log whose receipt was not made yet: a restart, or an error, came in between.
+"""Erasures whose receipt was not made yet: a restart, or an error, came in between.
 
 To say what an erasure removed, the log is searched, which may outlast the process. So who was erased stays known, by
 the keyed hash of the user's id, until the search has ended; then the hash leaves the files.
@@ -19,7 +19,7 @@ TABLE: Final = """
 CREATE TABLE IF NOT EXISTS untold_erasures (
     key_row INTEGER PRIMARY KEY,        -- one life of a user
     user_hash BLOB NOT NULL,
-    log_offset INTEGER NOT NULL,        -- of the tombstone
+    log_offset INTEGER NOT NULL,        -- of the tombstone; 0 in Kafka
     erased_ms INTEGER NOT NULL
 ) STRICT
 """
@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 
 class ErasedUser(NamedTuple):
-    """Who was erased, the offset of the tombstone, and when."""
+    """Who was erased, the offset of the tombstone (0 in Kafka), and when."""
 
     key_row: int
     offset: int

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from services.feedback import kafka_writer
 from services.feedback.kafka_client import KafkaOptions
@@ -137,6 +139,25 @@ async def test_a_topic_that_lost_its_records_is_told(tmp_path: Path) -> None:
         emptied.stop()
 
 
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"retention.ms": "604800000"}, "retention.ms=604800000"),
+        ({"retention.ms": "-1", "retention.bytes": "1000000"}, "retention.bytes=1000000"),
+        ({"retention.ms": "-1", "cleanup.policy": "compact"}, "cleanup.policy=compact"),
+    ],
+)
+async def test_a_topic_whose_brokers_delete_records_stops_the_start(
+    tmp_path: Path, config: dict[str, str], told: str
+) -> None:
+    admin, topic = AdminClient({"bootstrap.servers": shared_broker().bootstrap}), topic_of(tmp_path)
+    admin.create_topics([NewTopic(topic, 3, 1, config=config)])[topic].result(10)
+
+    with pytest.raises(ConfigError, match=f"WINNOW_FEEDBACK_KAFKA_TOPIC={topic}.*{told}"):
+        async with open_kafka(tmp_path):
+            pass
+
+
 async def test_the_keys_of_one_topic_are_not_used_for_another(tmp_path: Path) -> None:
     async with open_kafka(tmp_path) as log:
         await log.append([event(1)])
@@ -214,6 +235,7 @@ async def test_a_fact_that_fits_into_no_message_is_refused_before_it_costs_the_p
 async def test_a_tombstone_that_a_reader_of_the_file_held_up_goes_in_with_the_next_write(tmp_path: Path) -> None:
     async with open_kafka(tmp_path) as log:
         await write_about(log, USER)
+        before = len(await records(log))
         log._writer._connection.execute("PRAGMA busy_timeout = 0")  # type: ignore[attr-defined]
         with other_reader(tmp_path, "kafka.db"), pytest.raises(ServiceError):
             await log.erase(USER)
@@ -224,5 +246,5 @@ async def test_a_tombstone_that_a_reader_of_the_file_held_up_goes_in_with_the_ne
         assert sum(isinstance(fact, Erasure) for fact in facts) == 1
         receipt = await log.erase(USER)
         assert receipt is not None
-        assert receipt.records == 1
+        assert receipt.records == before + 1
         assert await events_of(log, USER) == []
