@@ -234,7 +234,8 @@ async def trained_models(
     """Candidate generation and ranker of the bundle that the registry in the folder serves."""
     registry = Registry(str(folder / "registry"))
     ranker = RankerModel.load(open_bundle(registry.fetch(registry.current(), folder / "fetched")))
-    own = load(CandidateGenerationSettings, data_dir=folder, source_timeout_ms=60_000)
+    once = {"top_lists_poll_seconds": 1e6, "category_lists_poll_seconds": 1e6}  # else the machine's speed would tell
+    own = load(CandidateGenerationSettings, data_dir=folder, source_timeout_ms=60_000, **once)
     async with open_candidate_generation(own, lambda: BEGIN_MS, features) as candidates:
         await candidates.hosted.readiness.wait_ready()
         while candidates.bundle_status().version != ranker.version:

@@ -37,7 +37,10 @@ def gates(validation: StageMetrics, tuning: IndexTuning, finite: float) -> tuple
 
 
 def as_good_as(before: Metrics, after: Metrics) -> GateResult:
-    """A bundle that goes on from another one may replace it when it is no worse on events that are new to both.
+    """A bundle that goes on from another one may replace it when it is not clearly worse on events new to both.
+
+    Of two that cannot be told apart the successor is taken: it knows what came since. Few requests tell little, and the
+    better figure of two would be a matter of chance.
 
     Args:
         before: the bundle that is served, on the test requests.
@@ -47,11 +50,11 @@ def as_good_as(before: Metrics, after: Metrics) -> GateResult:
     (difference,) = differences([before, after])
     return GateResult(
         name="as_good_as_before",
-        passed=measured >= required,
+        passed=measured >= required or difference.high >= 0,
         measured=measured,
         required=required,
         detail=f"NDCG@10 on {len(after.ranks):,} requests of new events, against {before.name}; "
-        f"95 % of the difference: {difference.low:+.4f} to {difference.high:+.4f}",
+        f"95 % of the difference: {difference.low:+.4f} to {difference.high:+.4f}, fails when all of it is below 0",
     )
 
 

@@ -18,7 +18,7 @@ from tests.e2e.conftest import winnow
 from tests.world import BEGIN_MS, DAY_MS, Days, Size, item, population, trained_models
 
 WORLD = 3
-SIZE = Size(items=240, people=60, page=20)
+SIZE = Size(items=240, people=120, page=20)
 DAYS, AFTER = 6, 2
 VIEWS = 5
 SURFACE = (
@@ -44,7 +44,7 @@ async def test_slates_and_their_answers_train_a_bundle_that_serves_better(
     on_slates = gates["orders_slates_as_well"]
     assert first["version"] in on_slates["detail"]
     assert on_slates["measured"] > on_slates["required"] + 0.02
-    assert gates["as_good_as_before"]["measured"] > gates["as_good_as_before"]["required"]
+    assert gates["as_good_as_before"]["passed"]
     used = second["metrics"]
     assert used["slates_read"] == DAYS * SIZE.people
     assert 0 < used["slates_positives"] < used["slates_impressions"]

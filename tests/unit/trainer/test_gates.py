@@ -51,18 +51,30 @@ def test_a_ranker_that_loses_to_the_counter_says_so_and_blocks_nothing() -> None
 
 @pytest.mark.parametrize(("after", "passed"), [(1, True), (2, True), (3, False), (0, False)])
 def test_a_bundle_that_went_on_may_replace_the_served_one_when_it_is_no_worse(after: int, passed: bool) -> None:
-    gate = as_good_as(ranked("served", 2), ranked("successor", after))
+    gate = as_good_as(ranked("served", [2] * 4), ranked("successor", [after] * 4))
 
     assert gate.passed is passed
     assert gate.blocking
     assert "on 4 requests of new events, against served" in gate.detail
 
 
-def ranked(name: str, rank: int) -> Metrics:
-    """Four users whose target has this rank; 0 = it is not listed."""
-    ranks = np.full(4, rank, np.int64)
+@pytest.mark.parametrize(("users", "passed"), [(1, True), (50, False)])
+def test_chance_on_a_few_requests_keeps_no_successor_from_replacing_what_it_knows_more_than(
+    users: int, passed: bool
+) -> None:
+    served, successor = [1, 0, 1, 2] * users, [0, 1, 0, 2] * users
+
+    gate = as_good_as(ranked("served", served), ranked("successor", successor))
+
+    assert gate.measured < gate.required
+    assert gate.passed is passed
+
+
+def ranked(name: str, targets: list[int]) -> Metrics:
+    """Users whose targets have these ranks; 0 = it is not listed."""
+    ranks = np.array(targets, np.int64)
     ndcg = float(discounted_gains(ranks, 10).mean())
-    return Metrics(name, "world", 10, {"ndcg@10": ndcg}, {}, {}, 0.0, ranks, np.empty((4, 10), np.int32))
+    return Metrics(name, "world", 10, {"ndcg@10": ndcg}, {}, {}, 0.0, ranks, np.empty((len(ranks), 10), np.int32))
 
 
 def test_only_a_ranker_that_clearly_orders_slates_worse_is_kept_aside() -> None:
