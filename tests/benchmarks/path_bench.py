@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -69,12 +70,15 @@ def main() -> None:
 def flames_of(running: Running, folder: Path, seconds: float) -> Iterator[None]:
     """Draw what the processes that answer do meanwhile, as `<process>.svg`."""
     folder.mkdir(parents=True, exist_ok=True)
-    roles = {pid: role_of(command) for pid, command in processes_of(running.product.data_dir).items()}
-    recorders = [_recorder(pid, folder / f"{role.replace(' ', '-')}.svg", seconds) for pid, role in roles.items()
-                 if role in DRAWN]  # fmt: skip
+    commands = processes_of(running.product.data_dir)
+    drawn = {role_of(command): pid for pid, command in commands.items() if role_of(command) in DRAWN}
+    pictures = {role: folder / f"{role.replace(' ', '-')}.svg" for role in drawn}
+    recorders = [_recorder(pid, pictures[role], seconds) for role, pid in drawn.items()]
     yield
     for recorder in recorders:
         recorder.wait()
+    for role, picture in pictures.items():  # the title would be the command, with the machine's folders
+        picture.write_text(re.sub(r'(id="title"[^>]*>)[^<]*', rf"\1{role}", picture.read_text(), count=1))
 
 
 def _recorder(pid: int, picture: Path, seconds: float) -> subprocess.Popen[bytes]:
