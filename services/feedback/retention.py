@@ -1,14 +1,17 @@
 """Retention: how long facts are kept, and the task that takes them out.
 
 First an `Expiry` goes into the log, which makes every projection drop what is too old; then the log deletes what that
-names, a few rows at a time between the writers' groups, once it was also recorded long enough ago.
+names, a few rows at a time between the writers' groups, once it was also recorded long enough ago. Content of an item
+that was replaced by an upsert is in no projection any more, so that it can go without a word in the log.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 import structlog
@@ -35,11 +38,13 @@ class RetentionAges:
         events_ms: of the kinds that make up a history.
         impressions_ms: of impressions.
         slates_ms: of served slates.
+        replaced_items_ms: of upserts that replaced an item's content; what they replaced goes, the first one stays.
     """
 
     events_ms: int = 0
     impressions_ms: int = 0
     slates_ms: int = 0
+    replaced_items_ms: int = 0
 
     @property
     def any(self) -> bool:
@@ -66,6 +71,9 @@ class ForgettingLog(Protocol):
         Returns:
             How many records were looked at, 0 = there are no more; and how many of them were deleted.
         """
+
+    async def compact(self, recorded_before_ms: int, limit: int) -> tuple[int, int]:
+        """Look at the next upserts of items of before a time, and delete what they replaced; answers as `sweep`."""
 
 
 class Retention:
@@ -103,16 +111,18 @@ class Retention:
         deleted = 0
         for border in ("events_before_ms", "impressions_before_ms", "slates_before_ms"):
             if before_ms := getattr(expiry, border):
-                deleted += await self._sweep(border, before_ms - self._future_skew_ms)
+                deleted += await self._repeat(partial(self._log.sweep, border, before_ms - self._future_skew_ms))
+        if age_ms := self._ages.replaced_items_ms:
+            deleted += await self._repeat(partial(self._log.compact, self._clock() - age_ms))
         if deleted:
             log.info("retention.swept", records=deleted)
         return deleted
 
-    async def _sweep(self, border: str, recorded_before_ms: int) -> int:
+    async def _repeat(self, step: Callable[[int], Awaitable[tuple[int, int]]]) -> int:
         deleted = 0
         while True:
             began = time.monotonic()
-            looked_at, gone = await self._log.sweep(border, recorded_before_ms, STEP_ROWS)
+            looked_at, gone = await step(STEP_ROWS)
             if not looked_at:
                 return deleted
             deleted += gone

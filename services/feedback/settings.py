@@ -39,6 +39,11 @@ class FeedbackSettings(ListeningSettings, prefix="FEEDBACK"):
         0, ge=0, le=36_500, description="how long impressions are kept; 0: for ever"
     )
     retention_slates_days: int = Field(0, ge=0, le=36_500, description="how long served slates are kept; 0: for ever")
+    retention_replaced_items_days: int = Field(
+        0, ge=0, le=36_500,
+        description="how long after an upsert the content that it replaced is kept, an item's first one stays; "
+        "0: for ever",
+    )  # fmt: skip
     registry_url: str = Field(
         "", description="folder or fsspec URL of bundles, for the receipts of erasures; empty: DATA_DIR/registry"
     )
@@ -64,6 +69,9 @@ class FeedbackSettings(ListeningSettings, prefix="FEEDBACK"):
 
     @property
     def retention(self) -> RetentionAges:
-        """The three ages."""
-        days = (self.retention_events_days, self.retention_impressions_days, self.retention_slates_days)
+        """How old facts may become."""
+        days = (
+            self.retention_events_days, self.retention_impressions_days, self.retention_slates_days,
+            self.retention_replaced_items_days,
+        )  # fmt: skip
         return RetentionAges(*(each * DAY_MS for each in days))

@@ -16,7 +16,7 @@ from services.feedback.seen_ids import SeenIds
 from services.feedback.sqlite_database import FILE, cannot_open, open_database, secret_of
 from services.feedback.sqlite_folder import locked_folder
 from services.feedback.sqlite_reader import SqliteReader
-from services.feedback.sqlite_retention import Sweep
+from services.feedback.sqlite_retention import ITEMS, Sweep
 from services.feedback.sqlite_writer import SqliteWriter
 from services.feedback.storage_errors import log_closed
 from shared.domain.event_log import ErasureReceipt, Fact, LogBatch, SentEvent
@@ -142,6 +142,18 @@ class SqliteEventLog:
             await self._commits.alone(lambda: self._writer.forget(found))
             return len(rows), len(gone)
         return 0, 0
+
+    async def compact(self, recorded_before_ms: int, limit: int) -> tuple[int, int]:
+        """Delete a few upserts of items that later ones replaced, see `ForgettingLog`.
+
+        Raises:
+            ServiceError: STORAGE_FULL, STORAGE_UNAVAILABLE, NOT_READY (closed).
+        """
+        after = await self._commits.alone(lambda: self._writer.retention.swept(ITEMS))
+        upserts, through = await self._reader.upserts(after, self._head, recorded_before_ms, limit)
+        if through == after:
+            return 0, 0
+        return through - after, await self._commits.alone(lambda: self._writer.compact(through, upserts))
 
     async def close(self) -> None:
         """Finish what waits to be written, end every reader, close the files."""

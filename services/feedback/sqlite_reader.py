@@ -14,9 +14,11 @@ from typing import Final, NamedTuple, TypeVar
 from cryptography.exceptions import InvalidTag
 
 from services.feedback.record_codec import CLEAR, ERASED_KEY, unseal
+from services.feedback.sqlite_compaction import Upsert
 from services.feedback.sqlite_database import FILE, connect
 from services.feedback.storage_errors import damaged_record, storage_errors
 from shared.domain.event_log import Fact, LogRecord
+from shared.domain.items import Item
 from shared.domain.watermark import Watermark
 from shared.wire.log import fact_from_bytes
 
@@ -35,6 +37,10 @@ RANGE: Final = f"{COLUMNS} WHERE log_offset > ? AND log_offset <= ? ORDER BY log
 USER_RANGE: Final = (
     f"{COLUMNS} WHERE log_offset > ? AND log_offset <= ? AND log.key_row = ? ORDER BY log_offset LIMIT ?"
 )
+ABOUT_NOBODY: Final = """
+SELECT log_offset, recorded_ms, payload FROM log
+WHERE log_offset > ? AND log_offset <= ? AND key_row = 0 ORDER BY log_offset
+"""
 ONE_SLATE: Final = f"{COLUMNS} JOIN slates USING (log_offset) WHERE slate_hash = ?"
 HELD: Final = "SELECT count(*), min(log_offset) FROM log WHERE log_offset > ? AND log_offset <= ? AND key_row = ?"
 
@@ -84,6 +90,13 @@ class SqliteReader:
     async def aged(self, after: int, recorded_before_ms: int, limit: int) -> list[AgedRow]:
         """The next rows behind an offset, up to one recorded too late; fewer than `limit` when they are large."""
         return await self._run(lambda db: self._aged(db.execute(RANGE, (after, LAST, limit)), recorded_before_ms))
+
+    async def upserts(self, after: int, through: int, recorded_before_ms: int, limit: int) -> tuple[list[Upsert], int]:
+        """The next upserts of items, up to one recorded too late, and the offset up to which all were found."""
+        stop = min(after + SCAN_ROWS, through)
+        return await self._run(
+            lambda db: _upserts(db.execute(ABOUT_NOBODY, (after, stop)), recorded_before_ms, stop, limit)
+        )
 
     async def slate(self, slate_hash: bytes) -> Fact | None:
         """The fact of a slate's hash; None when it is not there or its user was erased."""
@@ -141,3 +154,16 @@ class SqliteReader:
 def _held(arguments: tuple[int, int, int], connection: sqlite3.Connection) -> tuple[int, int]:
     count, first = connection.execute(HELD, arguments).fetchone()
     return count, first or 0
+
+
+def _upserts(
+    rows: Iterable[tuple[int, int, bytes]], recorded_before_ms: int, stop: int, limit: int
+) -> tuple[list[Upsert], int]:
+    found: list[Upsert] = []
+    for offset, recorded_ms, payload in rows:
+        if recorded_ms >= recorded_before_ms or len(found) == limit:
+            return found, offset - 1
+        fact = fact_from_bytes(payload)
+        if isinstance(fact, Item):
+            found.append((fact.item_id, offset))
+    return found, stop

@@ -15,6 +15,8 @@ from shared.domain.expiry import Expiry
 TABLE: Final = "CREATE TABLE IF NOT EXISTS retention (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT"
 BORDERS: Final = tuple(field.name for field in fields(Expiry))
 AT: Final = "expiry_offset"
+ITEMS: Final = "items"
+"""The class of upserts, see `sqlite_compaction.py`."""
 VACUUM_PAGES: Final = 512
 """Pages that one step gives back to the disk at most, 2 MiB."""
 
@@ -24,7 +26,7 @@ class Sweep:
     """What one step of a sweep found.
 
     Attributes:
-        border: of whose class, one of `BORDERS`.
+        border: of whose class, one of `BORDERS` or `ITEMS`.
         through: offset up to which the class is done with this step.
         offsets: of the rows that go.
         slate_hashes: of the slates among them.

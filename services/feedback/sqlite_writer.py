@@ -14,8 +14,9 @@ from services.feedback.keyed_hash import KeyedHash
 from services.feedback.keys import Identity, UserKeys
 from services.feedback.record_codec import CLEAR, SEALED, Draft, draw_nonces, forget_ciphers, seal
 from services.feedback.seen_ids import SeenIds
+from services.feedback.sqlite_compaction import ItemUpserts, Upsert
 from services.feedback.sqlite_database import transaction, truncate_write_ahead
-from services.feedback.sqlite_retention import RetentionTable, Sweep
+from services.feedback.sqlite_retention import ITEMS, RetentionTable, Sweep
 from services.feedback.storage_errors import COMPONENT, storage_errors
 from services.feedback.telemetry import COMMIT_SECONDS, ERASURES, RECORDS, REPEATS
 from services.feedback.untold_erasures import ErasedUser, UntoldErasures
@@ -60,6 +61,7 @@ class SqliteWriter:
         self._clock = clock
         self._keys = UserKeys(connection, hashes)
         self.retention = RetentionTable(connection)
+        self._upserts = ItemUpserts(connection)
         self._old_key_in_write_ahead = False
         self._hashes = hashes
         self.untold = UntoldErasures(connection)
@@ -153,6 +155,19 @@ class SqliteWriter:
             with transaction(self._connection):
                 self.retention.forget(sweep)
             self.retention.give_back()
+
+    def compact(self, through: int, upserts: Sequence[Upsert]) -> int:
+        """Delete what the next upserts replaced, now that the log was searched up to an offset; gives how many.
+
+        Raises:
+            ServiceError: STORAGE_FULL, STORAGE_UNAVAILABLE.
+        """
+        with storage_errors(self._folder):
+            with transaction(self._connection):
+                replaced = self._upserts.note(upserts)
+                self.retention.forget(Sweep(ITEMS, through, replaced, ()))
+            self.retention.give_back()
+        return len(replaced)
 
     def close(self) -> None:
         """Close the connection; nothing is waiting to be written."""

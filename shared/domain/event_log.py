@@ -88,7 +88,8 @@ class ErasureReceipt:
 class EventLog(Protocol):
     """An append-only log with one key a user under which the user's payloads are stored.
 
-    Records past retention are gone: their offsets are passed over, and an `Expiry` in the log says what that was.
+    Records past retention are gone: their offsets are passed over, and an `Expiry` in the log says what that was. Of
+    the upserts of an item the first and the latest are there, those between them need not be.
     Every method that writes returns after the write is durable. Errors: `ServiceError` with STORAGE_FULL (nothing was
     kept, reads go on) or STORAGE_UNAVAILABLE.
     """
