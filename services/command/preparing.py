@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from services.command.output import Bars, fail, table
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from services.trainer.datasets_opening import OpenedDataset
     from services.trainer.interchange_reports import ReadReport
     from services.trainer.preprocessing import CleaningOptions, CleaningReport
+    from services.trainer.presets import TrainingSettings
+    from services.trainer.text_tuning import TextTuning
+    from shared.model.content_tuned import TunedLayers
 
 EXAMPLES = 3
 
@@ -28,12 +31,14 @@ class Prepared:
         read: what each file gave, and which of its rows were refused.
         cleaning: what was changed.
         content: which vectors items have by now.
+        tuning: of the text encoder's last layers; None: they were not tuned here.
     """
 
     dataset: Dataset
     read: tuple[ReadReport, ...]
     cleaning: CleaningReport
     content: ContentReport
+    tuning: TextTuning | None = None
 
     def as_record(self) -> dict[str, Any]:
         """For JSON."""
@@ -42,6 +47,7 @@ class Prepared:
             "changes": [asdict(change) for change in self.cleaning.changes],
             "vectors": {f"{modality} by {encoder}": n for (modality, encoder), n in self.content.items.items()},
             "refused_contents": [asdict(refusal) for refusal in self.content.refusals],
+            "text_tuning": self._tuning_record(),
         }
 
     def tables(self) -> list[Table]:
@@ -61,28 +67,54 @@ class Prepared:
             table("Content vectors", ["modality", "encoder", "items"], vectors),
             table(told, ["item", "reference", "why"], refused),
         ]
+        if self.tuning is not None:
+            encoder = self.tuning.layers.encoder_id if self.tuning.layers else "no better: it stays as it came"
+            row = [encoder, self.tuning.pairs, self.tuning.before, self.tuning.after]
+            heads = ["encoder", "pairs", "partners' reciprocal rank", "after"]
+            found.append(table("Text encoder tuned", heads, [row]))
         return [each for each in found if each.row_count]
+
+    def _tuning_record(self) -> dict[str, Any] | None:
+        if self.tuning is None:
+            return None
+        encoder_id = self.tuning.layers.encoder_id if self.tuning.layers else ""
+        return {"encoder_id": encoder_id, "pairs": self.tuning.pairs, "before": self.tuning.before,
+                "after": self.tuning.after}  # fmt: skip
 
 
 def _first(report: ReadReport) -> str:
     return next((f"line {bad.line}: {bad.reason}" for bad in report.examples), "")
 
 
-def prepared(opened: OpenedDataset, options: CleaningOptions, bars: Bars) -> Prepared:
-    """Clean the data and give the items their content vectors."""
-    from services.trainer.content_stage import with_content
+def prepared(
+    opened: OpenedDataset, options: CleaningOptions, settings: TrainingSettings, carried: TunedLayers | None, bars: Bars
+) -> Prepared:
+    """Clean the data and give the items their content vectors.
+
+    Args:
+        opened: the data.
+        options: of cleaning.
+        settings: of the training.
+        carried: tuned layers of the text encoder, of the bundle that the training goes on from.
+        bars: are told.
+    """
+    from services.trainer.content_stage import text_encoder, with_content
     from services.trainer.datasets import DatasetError
+    from services.trainer.fitting import TrainingDivergedError
     from services.trainer.preprocessing import clean
     from shared.model.content import ContentError
-    from shared.model.content_opening import open_content
+    from shared.model.content_opening import content_with
 
     try:
         cleaned, cleaning = clean(opened.dataset, options)
-        vectors = open_content()
+        text = text_encoder(cleaned, settings, carried, bars)
+        vectors = content_with(text.encoder)
         try:
             with_vectors, content = with_content(cleaned, vectors, bars)
         finally:
             vectors.close()
     except (DatasetError, ContentError) as error:
         raise fail(str(error), 2) from error
-    return Prepared(with_vectors, opened.reports, cleaning, content)
+    except TrainingDivergedError as error:
+        raise fail(str(error)) from error
+    return Prepared(replace(with_vectors, tuned_text=text.layers), opened.reports, cleaning, content, text.tuning)

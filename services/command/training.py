@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from services.trainer.datasets import Dataset
     from services.trainer.datasets_opening import OpenedDataset
     from services.trainer.increment import LogExtent
+    from services.trainer.presets import TrainingSettings
     from services.trainer.settings import TrainerSettings
     from services.trainer.slates import AttributionSettings
+    from shared.model.content_tuned import TunedLayers
 
 Data = Annotated[
     str, typer.Option("--data", help="`ml-100k`, a folder or a file, as `winnow import` takes it; none: the event log.")
@@ -65,6 +67,10 @@ def train(
     keep_duplicates: Annotated[
         bool, typer.Option("--keep-duplicates", help="Keep events that repeat another in all they say.")
     ] = False,
+    tune_text_layers: Annotated[
+        int | None,
+        typer.Option(help="Fine-tune so many last layers of the text encoder first (extra `text`); none: the setting."),
+    ] = None,
     init_from: Annotated[
         str, typer.Option(help="Begin as this bundle (a version or a folder), of the same data or of others.")
     ] = "",
@@ -89,7 +95,8 @@ def train(
 
     with readable_errors(), Bars() as bars:
         chosen = {"split": split, "preset": preset, "seed": seed, "threads": threads}
-        settings = load(TrainerSettings, **chosen, **({"registry_url": registry} if registry else {}))
+        told = {"registry_url": registry or None, "tuned_text_layers": tune_text_layers}
+        settings = load(TrainerSettings, **chosen, **{name: each for name, each in told.items() if each is not None})
         if since and (data or interactions):
             raise fail("--since reads the event log; leave out --data and --interactions", 2)
         if since == "bundle":
@@ -99,10 +106,12 @@ def train(
         cleaning = CleaningOptions(
             drop_duplicates=not keep_duplicates, min_user_events=min_user_events, min_item_events=min_item_events
         )
-        ready = prepared(opened, cleaning, bars)
+        training = replace(settings.training(), init_from=init_from)
+        carried = _text_layers(training, since, settings)
+        ready = prepared(opened, cleaning, training, carried, bars)
         if extent.new is not None and ready.cleaning.kept is not None:
             extent = replace(extent, new=extent.new[ready.cleaning.kept])
-        report = _trained(ready.dataset, settings, init_from, bars, extent)
+        report = _trained(ready.dataset, training, _workplace(settings), bars, extent)
     _show_report(report, ready, json)
     if not report.publication.published:
         raise typer.Exit(NOT_PUBLISHED)
@@ -162,6 +171,17 @@ def _seen_by(init_from: str, settings: TrainerSettings) -> str:
         raise fail(str(error)) from error
 
 
+def _text_layers(training: TrainingSettings, since: str, settings: TrainerSettings) -> TunedLayers | None:
+    from services.trainer.app import text_layers
+    from shared.model.bundle import BundleError
+    from shared.model.registry import RegistryError
+
+    try:
+        return text_layers(training, since, _workplace(settings))
+    except (RegistryError, BundleError) as error:
+        raise fail(str(error)) from error
+
+
 def _opened(
     data: str, interactions: Path | None, items: Path | None, log: LogRequest
 ) -> tuple[OpenedDataset, LogExtent]:
@@ -203,7 +223,7 @@ def _workplace(settings: TrainerSettings) -> Workplace:
 
 
 def _trained(
-    dataset: Dataset, settings: TrainerSettings, init_from: str, bars: Bars, extent: LogExtent
+    dataset: Dataset, training: TrainingSettings, place: Workplace, bars: Bars, extent: LogExtent
 ) -> TrainingReport:
     from services.trainer.app import train as run
     from services.trainer.datasets import DatasetError
@@ -212,8 +232,7 @@ def _trained(
     from shared.model.registry import RegistryError
 
     try:
-        training = replace(settings.training(), init_from=init_from)
-        return run(dataset, training, _workplace(settings), bars, extent)
+        return run(dataset, training, place, bars, extent)
     except DatasetError as error:
         raise fail(str(error), 2) from error
     except (TrainingDivergedError, RegistryError, BundleError) as error:

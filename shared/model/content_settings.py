@@ -19,6 +19,11 @@ class ContentSettings(ServiceSettings, prefix="CONTENT"):
         description="minilm (extra `text`), multilingual (extra `multilingual`), a local Hugging Face folder (extra "
         "`text`), none, or auto: the first of the two that is installed",
     )
+    tuned_registry_url: str = Field(
+        "",
+        description="registry whose served bundle may hold tuned last layers of the text encoder, which are read at "
+        "the start; empty: DATA_DIR/registry; none: the encoder as it came",
+    )
     image_encoder: str = Field(
         AUTO, description="efficientnet-lite0 (extra `image`), none, or auto: where it is installed"
     )

@@ -113,6 +113,21 @@ class Registry:
             raise RegistryError(f"registry {self.url}: `current` holds {version[:80]!r}, which is no version")
         return str(version)
 
+    def manifest(self, version: str) -> Manifest:
+        """What a published bundle says about itself, without fetching the rest of it.
+
+        Raises:
+            BundleError: it is damaged, or of another release.
+            RegistryError: there is no such version, or it cannot be read.
+        """
+        self._require(version)
+        with self._errors("read"):
+            content = self._files.cat_file(self._path(f"bundles/{version}/{MANIFEST}"))
+        try:
+            return Manifest.model_validate_json(content)
+        except ValidationError as error:
+            raise BundleError(f"{version}/{MANIFEST}: {error.errors()[0]['msg']}; train a new bundle") from error
+
     def fetch(self, version: str, cache_dir: Path) -> Path:
         """A verified local copy of a published bundle; the one in the cache when it is intact.
 
