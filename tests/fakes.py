@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from shared.domain.event_log import Erasure, ErasureReceipt, Fact, LogBatch, LogRecord, SentEvent
 from shared.domain.events import Event
@@ -84,7 +84,7 @@ class MemoryLog:
         subject, now = self.subject(user_id), self.clock()
         held = [row for row, record in enumerate(self.records) if record.subject == subject]
         for row in held:
-            self.records[row] = replace(self.records[row], fact=None)
+            self.records[row] = self.records[row]._replace(fact=None)
         self._slates = {key: slate for key, slate in self._slates.items() if slate.user_id != user_id}
         self._known.discard(user_id)
         self._add(subject, Erasure(now))

@@ -55,7 +55,7 @@ def user_from_columns(row: Row) -> StoredUser:
 def events_columns(change: UserChange) -> Row:
     """user_id, log_offset of the first event, latest_ms, events."""
     events = change.events
-    return change.user.user_id, events[0][1], max(event[0] for event in events), events_to_text(events)
+    return change.user.user_id, events[0][1], max(events)[0], events_to_text(events)
 
 
 def events_from_rows(rows: Iterable[Row]) -> list[StoredEvent]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Final
 
 from services.feedback.erasures import Erasures
@@ -54,7 +53,7 @@ class LogIntake:
         bounds, now_ms = self.moment()
         dated: list[Event] = []
         for row, event in enumerate(events):
-            dated.append(event if event.event_time_ms else replace(event, event_time_ms=now_ms))
+            dated.append(event if event.event_time_ms else event._replace(event_time_ms=now_ms))
             if found := event_violations(dated[row], bounds, f"events[{row}]"):
                 broken[row] = broken.get(row, ()) + found
         return await self._append(dated, broken)

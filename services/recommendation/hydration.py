@@ -90,7 +90,7 @@ def session_viewer(query: Query) -> Viewer:
     """
     now_ms = query.time_ms
     timed = [
-        replace(event, event_time_ms=min(event.event_time_ms or now_ms, now_ms))
+        event._replace(event_time_ms=min(event.event_time_ms or now_ms, now_ms))
         for event in query.session_events
         if event.item_id
     ]

@@ -42,9 +42,8 @@ class SentEvent(NamedTuple):
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class LogRecord:
-    """One fact at its place.
+class LogRecord(NamedTuple):
+    """One fact at its place. A tuple for the reason that `Event` is one.
 
     Attributes:
         watermark: position behind this record.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 import numpy as np
 from winnow.v1 import event_pb2
@@ -10,6 +11,9 @@ from winnow.v1 import event_pb2
 from shared.domain.events import Event
 from shared.domain.history import History
 from shared.wire.times import time_from_proto, time_to_proto
+
+_USUAL_S: Final = 1 << 40
+"""Seconds of a time that needs no bound."""
 
 
 def event_to_proto(event: Event) -> event_pb2.Event:
@@ -39,12 +43,14 @@ def fill_event(message: event_pb2.Event, event: Event) -> None:
 
 def event_from_proto(message: event_pb2.Event) -> Event:
     """One event; an unset time is 0: the receiver puts its own. By place, because names cost a replay a tenth."""
+    time = message.event_time
+    seconds = time.seconds
     return Event(
         message.event_id,
         message.user_id,
         message.item_id,
         message.event_type,
-        time_from_proto(message.event_time),
+        seconds * 1000 + time.nanos // 1_000_000 if _USUAL_S > seconds >= 0 else time_from_proto(time),
         message.value if message.HasField("value") else None,
         message.recommendation_id,
         message.session_id,

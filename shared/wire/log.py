@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, assert_never
 
-from winnow.v1 import event_pb2, log_pb2
+from winnow.v1 import event_pb2, log_pb2, slate_pb2
 
 from shared.domain.event_log import Erasure, Fact, ItemDeletion, LogRecord
 from shared.domain.events import Event
@@ -15,7 +15,7 @@ from shared.domain.slates import ServedSlate
 from shared.domain.watermark import Watermark
 from shared.wire.events import event_from_proto, fill_event
 from shared.wire.items import item_from_proto, item_to_proto, user_from_proto, user_to_proto
-from shared.wire.slates import slate_from_proto, slate_to_proto
+from shared.wire.slates import slate_to_proto, unread_slate
 from shared.wire.times import time_from_proto, time_to_proto
 
 
@@ -52,8 +52,11 @@ def fact_to_bytes(fact: Fact) -> bytes:
 def fact_from_bytes(payload: bytes) -> Fact | None:
     """The inverse; None for a kind of the future."""
     message = log_pb2.LogRecord.FromString(payload)
-    if payload[:1] == _EVENT_START:  # most facts are events
+    start = payload[:1]
+    if start == _EVENT_START:  # most facts are events
         return event_from_proto(message.event)
+    if start == _SLATE_START:
+        return unread_slate(message.slate)
     return fact_from_proto(message)
 
 
@@ -97,6 +100,13 @@ def _event_record(event: Event) -> log_pb2.LogRecord:
     return message
 
 
+def _apart(message: slate_pb2.ServedSlate) -> slate_pb2.ServedSlate:
+    """The same message by itself: what is kept of one keeps all of the message that it is part of."""
+    apart = slate_pb2.ServedSlate()
+    apart.CopyFrom(message)
+    return apart
+
+
 def _marker_record(fact: Erasure | Expiry) -> log_pb2.LogRecord:
     if isinstance(fact, Erasure):
         return log_pb2.LogRecord(erasure=log_pb2.Erasure(requested_time=time_to_proto(fact.requested_ms)))
@@ -120,11 +130,12 @@ _EVENT_TAG: Final = log_pb2.LogRecord.DESCRIPTOR.fields_by_name["event"].number 
 """How a message field begins on the wire (https://protobuf.dev/programming-guides/encoding); its length follows, seven
 bits a byte."""
 _EVENT_START: Final = bytes((_EVENT_TAG,))
+_SLATE_START: Final = bytes((log_pb2.LogRecord.DESCRIPTOR.fields_by_name["slate"].number << 3 | 2,))
 _ONE_BYTE: Final = 1 << 7
 _TWO_BYTES: Final = 1 << 14
 _READERS: dict[str, Callable[[log_pb2.LogRecord], Fact]] = {
     "event": lambda message: event_from_proto(message.event),
-    "slate": lambda message: slate_from_proto(message.slate),
+    "slate": lambda message: unread_slate(_apart(message.slate)),
     "item": lambda message: item_from_proto(message.item),
     "deleted_item_id": lambda message: ItemDeletion(message.deleted_item_id),
     "user": lambda message: user_from_proto(message.user),

@@ -1,6 +1,13 @@
-"""Served slates on the wire and in the log."""
+"""Served slates on the wire and in the log.
+
+A slate is large (30 KB for 300 candidates), and most who follow the log want to know of it whom it showed what. So one
+that comes out of the log reads its other columns only when the first of them is asked for.
+"""
 
 from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
 
 import numpy as np
 from winnow.v1 import slate_pb2
@@ -20,7 +27,9 @@ from shared.wire.times import time_from_proto, time_to_proto
 
 
 def slate_to_proto(slate: ServedSlate) -> slate_pb2.ServedSlate:
-    """One slate with its inputs."""
+    """One slate with its inputs. Not to be changed: it may be what the slate was read from."""
+    if isinstance(slate, _UnreadSlate) and (unread := slate.unread) is not None:
+        return unread
     return slate_pb2.ServedSlate(
         recommendation_id=slate.recommendation_id,
         user_id=slate.user_id,
@@ -81,6 +90,64 @@ def slate_from_proto(message: slate_pb2.ServedSlate) -> ServedSlate:
         evidence=_evidence_from_proto(message.evidence) if message.HasField("evidence") else Evidence(),
         arm=message.arm,
     )
+
+
+def unread_slate(message: slate_pb2.ServedSlate) -> ServedSlate:
+    """One slate of the log, whose columns fitted together when it was taken; the message is not to be changed later.
+
+    Raises:
+        ValueError: at the first look at what is read late, when columns do not fit together.
+    """
+    slate = object.__new__(_UnreadSlate)
+    put = object.__setattr__
+    put(slate, "unread", message)
+    put(slate, "recommendation_id", message.recommendation_id)
+    put(slate, "user_id", message.user_id)
+    put(slate, "session_id", message.session_id)
+    put(slate, "surface", message.surface)
+    put(slate, "served_ms", time_from_proto(message.served_time))
+    put(slate, "actions", tuple(message.actions))
+    put(slate, "action_weights", tuple(message.action_weights))
+    put(slate, "shown_rows", np.array(message.shown_rows, np.int32))
+    put(slate, "first_position", message.first_position)
+    put(slate, "arm", message.arm)
+    return slate
+
+
+class _UnreadSlate(ServedSlate):
+    """A slate with empty places, which are filled when one of them is looked at.
+
+    Attributes:
+        unread: what it is read from; None once that is done.
+    """
+
+    __slots__ = ("unread",)
+
+    unread: slate_pb2.ServedSlate | None
+
+    @property
+    def shown_item_ids(self) -> tuple[str, ...]:
+        """The items in shown order."""
+        unread = self.unread
+        if unread is None:
+            return super().shown_item_ids
+        item_ids = unread.candidates.item_ids
+        return tuple([item_ids[row] for row in self.shown_rows.tolist()])
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "unread":  # of a copy, which has every column
+            return None
+        unread = self.unread
+        if unread is None or name not in _COLUMNS:
+            return object.__getattribute__(self, name)  # another thread has just read it, or there is no such thing
+        whole = slate_from_proto(unread)
+        for column in _COLUMNS:
+            object.__setattr__(self, column, getattr(whole, column))
+        object.__setattr__(self, "unread", None)
+        return getattr(whole, name)
+
+
+_COLUMNS = frozenset(field.name for field in fields(ServedSlate))
 
 
 def _labels_to_proto(labels: Labels) -> slate_pb2.LabelColumns:

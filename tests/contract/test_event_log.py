@@ -252,7 +252,8 @@ async def test_everything_about_one_user_can_be_read_oldest_first(log: EventLog)
 
     found = [record.fact async for batch in log.user_records("ada") for record in batch.records]
 
-    assert [type(fact) for fact in found] == [Event, User, ServedSlate, Event]
+    kinds = (Event, User, ServedSlate, Event)
+    assert all(isinstance(fact, kind) for fact, kind in zip(found, kinds, strict=True))
 
 
 async def test_nothing_is_held_about_a_user_who_never_came(log: EventLog) -> None:

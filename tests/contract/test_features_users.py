@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -111,7 +110,7 @@ async def test_a_hidden_item_is_hidden(world: World) -> None:
 
 
 async def test_a_hide_without_an_item_blocks_its_target_and_one_with_an_item_does_not(world: World) -> None:
-    both = replace(event("anna", "i1", EventType.HIDE), target_id="of-another")
+    both = event("anna", "i1", EventType.HIDE)._replace(target_id="of-another")
     await world.record(_about("horror", EventType.HIDE, NOW_MS), both, _about("noise", EventType.FOLLOW, NOW_MS))
 
     state = await world.state("anna")
@@ -216,4 +215,4 @@ async def test_events_after_an_erasure_begin_a_new_life(world: World) -> None:
 
 
 def _about(target_id: str, kind: EventType, at_ms: int) -> Fact:
-    return replace(event("anna", "", kind, at_ms=at_ms), target_id=target_id)
+    return event("anna", "", kind, at_ms=at_ms)._replace(target_id=target_id)

@@ -71,7 +71,13 @@ def life(calendar: Calendar, start: int, user_id: str = "ada") -> list[Fact]:
 
 
 def names(facts: list[Fact | None]) -> list[str]:
-    return [EventType(fact.event_type).label if isinstance(fact, Event) else type(fact).__name__ for fact in facts]
+    return [_name(fact) for fact in facts]
+
+
+def _name(fact: Fact | None) -> str:
+    if isinstance(fact, Event):
+        return EventType(fact.event_type).label
+    return "ServedSlate" if isinstance(fact, ServedSlate) else type(fact).__name__
 
 
 async def test_each_class_leaves_at_its_age_and_the_rest_stays_for_ever(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,7 +59,7 @@ async def test_a_block_is_there_after_a_restart(tmp_path: Path) -> None:
 
 async def test_the_block_of_an_anonymous_session_counts_in_its_own_requests(tmp_path: Path) -> None:
     async with running(tmp_path) as services:
-        told = (replace(block("war"), user_id=""),)
+        told = (block("war")._replace(user_id=""),)
         after = await services.recommender.recommend(now("", session_id="s", session_events=told, page_size=40))
 
     assert len(after.entries) == 30

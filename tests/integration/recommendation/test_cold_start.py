@@ -40,7 +40,7 @@ async def test_a_new_user_who_told_interests_gets_items_of_them_first(tmp_path: 
 
 
 async def test_an_anonymous_session_is_answered_by_its_own_events(tmp_path: Path) -> None:
-    seen = tuple(replace(like(f"s-{n}", "", f"film-{n:03}"), user_id="") for n in (1, 5, 9))  # comedies
+    seen = tuple(like(f"s-{n}", "", f"film-{n:03}")._replace(user_id="") for n in (1, 5, 9))  # comedies
 
     async with running(tmp_path) as services:
         services.ranking.keep_retrieval_order = True

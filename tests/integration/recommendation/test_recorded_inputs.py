@@ -43,7 +43,7 @@ async def _served(services: Running, user_id: str) -> tuple[RankingRequest, Serv
     """A slate for a user with a past, read from the log after everything that shaped it has changed."""
     intake = services.feedback.intake
     await intake.upsert_users([User(user_id, ("film-noir",), {"age": 41.0, "member": True})])
-    seen = [replace(like(f"mine-{n}", user_id, f"film-{n:03}"), value=n / 3) for n in range(12)]
+    seen = [like(f"mine-{n}", user_id, f"film-{n:03}")._replace(value=n / 3) for n in range(12)]
     others = [like(f"again-{n}-{who}", f"user-{who}", f"film-{n:03}") for n in range(12, 40, 3) for who in range(n)]
     recorded = await intake.record_events([*seen, *others])
     query = now(user_id, min_watermark=recorded.watermark)

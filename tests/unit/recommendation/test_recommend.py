@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from services.recommendation.queries import Query
@@ -188,8 +187,8 @@ async def test_events_of_a_session_are_put_in_order_and_none_lies_in_the_future(
     world = World()
     late, early = events(["film-007", "film-008"])[::-1]
     future = events(["film-009"])[0]
-    timeless = replace(events(["film-010"])[0], event_time_ms=0)
-    session = (late, early, replace(future, event_time_ms=NOW_MS + 10**9), timeless)
+    timeless = events(["film-010"])[0]._replace(event_time_ms=0)
+    session = (late, early, future._replace(event_time_ms=NOW_MS + 10**9), timeless)
 
     async with opened(world) as app:
         await app.recommender.recommend(_session(session))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +27,7 @@ from shared.domain.watermark import Watermark
 from shared.wire.candidates import candidates_from_proto, candidates_to_proto
 from shared.wire.events import history_events_to_proto, history_from_event_protos
 from shared.wire.items import item_from_proto, item_to_proto
-from shared.wire.log import record_from_proto, record_to_proto
+from shared.wire.log import fact_from_bytes, fact_to_bytes, record_from_proto, record_to_proto
 from shared.wire.ranking import (
     ranking_request_from_proto,
     ranking_request_to_proto,
@@ -32,10 +35,11 @@ from shared.wire.ranking import (
     ranking_result_to_proto,
 )
 from shared.wire.retrieval import retrieval_request_from_proto, retrieval_request_to_proto
-from shared.wire.slates import slate_from_proto, slate_to_proto
+from shared.wire.slates import slate_from_proto, slate_to_proto, unread_slate
 from shared.wire.times import time_from_proto
 from shared.wire.user_state import user_state_from_proto, user_state_to_proto
 from tests import domain_strategies as some
+from tests.unit.feature.world import slate as slate_of
 
 
 def same(left: Any, right: Any) -> bool:
@@ -44,7 +48,7 @@ def same(left: Any, right: Any) -> bool:
         return left.dtype == right.dtype and np.array_equal(left, right, equal_nan=True)
     if hasattr(left, "__dataclass_fields__"):
         names = left.__dataclass_fields__
-        return type(left) is type(right) and all(same(getattr(left, name), getattr(right, name)) for name in names)
+        return isinstance(left, type(right)) and all(same(getattr(left, name), getattr(right, name)) for name in names)
     if isinstance(left, tuple) and len(left) == len(right):
         return all(same(one, other) for one, other in zip(left, right, strict=True))
     if isinstance(left, dict) and left.keys() == right.keys():
@@ -65,6 +69,47 @@ def test_a_history_of_messages_equals_the_history_of_columns(history: History) -
 @given(some.slates())
 def test_a_served_slate_keeps_every_input(slate: ServedSlate) -> None:
     assert same(slate_from_proto(slate_to_proto(slate)), slate)
+
+
+@given(some.slates(), st.booleans())
+def test_a_slate_of_the_log_is_the_same_before_and_after_it_is_read(slate: ServedSlate, over_grpc: bool) -> None:
+    stored = fact_to_bytes(slate)
+    found = fact_from_bytes(stored)
+    if over_grpc:
+        found = record_from_proto(record_to_proto(LogRecord(Watermark.of(1), 1, "", found))).fact
+    assert isinstance(found, ServedSlate)
+
+    assert found.shown_item_ids == slate.shown_item_ids
+    assert fact_to_bytes(found) == stored
+    assert same(replace(found, arm="another"), replace(slate, arm="another"))
+    assert same(pickle.loads(pickle.dumps(found)), slate)  # noqa: S301  # our own bytes
+    assert same(found, slate)
+    assert found.shown_item_ids == slate.shown_item_ids
+    assert fact_to_bytes(found) == stored
+
+
+def test_a_slate_is_read_once_by_threads_that_look_at_the_same_time() -> None:
+    slate = slate_of("ada", [f"film-{number}" for number in range(300)])
+    for _ in range(50):
+        found = fact_from_bytes(fact_to_bytes(slate))
+        assert isinstance(found, ServedSlate)
+
+        with ThreadPoolExecutor(4) as threads:
+            values = list(threads.map(lambda _, each=found: each.values.tolist(), range(8)))
+
+        assert values == 8 * [slate.values.tolist()]
+
+
+def test_a_slate_whose_columns_do_not_fit_says_so_when_they_are_looked_at() -> None:
+    message = slate_to_proto(slate_of("ada", ["film"]))
+    message.candidates.popularity.append(1.0)
+    found = unread_slate(message)
+
+    assert found.shown_item_ids == ("film",)
+    with pytest.raises(ValueError, match="popularity has 2 values for 1 item_ids"):
+        _ = found.candidates
+    with pytest.raises(AttributeError, match="no_such_column"):
+        _ = found.no_such_column  # type: ignore[attr-defined]
 
 
 FACTS = st.one_of(
