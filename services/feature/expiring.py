@@ -50,8 +50,8 @@ async def expire(writer: Writer, record: LogRecord, expiry: Expiry, now_ms: int)
 
 async def _affected(store: FeatureStore, expiry: Expiry) -> AsyncIterator[_Affected]:
     border_ms = expiry.events_before_ms
-    async for stored in store.all_users():
-        events, entry = await store.events_of(stored.user.user_id), UserEntry.load(stored)
+    async for stored in store.all_users(whole=True):
+        events, entry = stored.events, UserEntry.load(stored)
         go = [event for event in events if event[0] < border_ms] if border_ms else []
         entry.expire(expiry)
         if go or entry.empty or entry.stored() != stored.user:

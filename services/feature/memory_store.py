@@ -74,10 +74,10 @@ class MemoryFeatureStore:
         """How many users are kept."""
         return len(self._users)
 
-    async def all_users(self) -> AsyncIterator[UserHistory]:
+    async def all_users(self, *, whole: bool = False) -> AsyncIterator[UserHistory]:
         """Every user in the order of ids."""
         for user_id in sorted(self._users):
-            yield self._history(user_id)
+            yield self._history(user_id, whole=whole)
 
     async def all_items(self) -> list[StoredItem]:
         """Every item with content or a place in the log."""
@@ -105,6 +105,6 @@ class MemoryFeatureStore:
         if change.keep_from_ms is not None:
             self._events[user_id] = {at: event for at, event in events.items() if at[0] >= change.keep_from_ms}
 
-    def _history(self, user_id: str) -> UserHistory:
+    def _history(self, user_id: str, *, whole: bool = False) -> UserHistory:
         events = sorted(self._events.get(user_id, {}).values())
-        return UserHistory(self._users[user_id], tuple(events[-HISTORY_LIMIT:]))
+        return UserHistory(self._users[user_id], tuple(events if whole else events[-HISTORY_LIMIT:]))

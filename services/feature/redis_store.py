@@ -12,6 +12,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from services.feature import redis_rows as rows
@@ -126,11 +127,12 @@ class RedisFeatureStore:
         (count,) = await self._read(lambda ask: ask.hlen(self.keys.users))
         return int(count)
 
-    async def all_users(self) -> AsyncIterator[UserHistory]:
-        """Every user in the order of ids."""
+    async def all_users(self, *, whole: bool = False) -> AsyncIterator[UserHistory]:
+        """Every user in the order of ids, a page a round trip."""
         ids = sorted(await self._scan(self.keys.users))
         for start in range(0, len(ids), PAGE_USERS):
-            for user in await self.users(ids[start : start + PAGE_USERS]):
+            page = partial(self._users, ids[start : start + PAGE_USERS], whole=whole)
+            for user in await self._run(self._threads.reading, page):
                 yield user
 
     async def all_items(self) -> list[StoredItem]:
@@ -192,7 +194,7 @@ class RedisFeatureStore:
             if answers[0] == answers[-1]:  # else our own commit came between
                 return answers[1:-1]
 
-    def _users(self, user_ids: Sequence[str]) -> list[UserHistory]:
+    def _users(self, user_ids: Sequence[str], *, whole: bool = False) -> list[UserHistory]:
         def queue(ask: Commands) -> None:
             ask.hmget(self.keys.users, user_ids)
             ask.hmget(self.keys.facts, user_ids)
@@ -203,7 +205,7 @@ class RedisFeatureStore:
         return [
             UserHistory(
                 rows.user_from_value(user_id, subject, value),
-                tuple(rows.events_from_members(members)[-HISTORY_LIMIT:]),
+                tuple(rows.events_from_members(members)[0 if whole else -HISTORY_LIMIT :]),
             )
             for user_id, subject, value, members in zip(user_ids, subjects, facts, events, strict=True)
             if value is not None

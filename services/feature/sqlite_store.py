@@ -11,6 +11,9 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,6 +37,11 @@ from shared.domain.watermark import Watermark
 
 PAGE_USERS = 500
 """Users that `all_users` reads at a time."""
+PAGE = """
+SELECT page.user_id, subject, facts, profile, events
+FROM (SELECT * FROM users WHERE user_id > ? ORDER BY user_id LIMIT ?) AS page
+LEFT JOIN events ON events.user_id = page.user_id ORDER BY page.user_id
+"""
 
 Answer = TypeVar("Answer")
 
@@ -110,13 +118,13 @@ class SqliteFeatureStore:
         """How many users are kept."""
         return int((await self._reader.rows("SELECT count(*) FROM users"))[0][0])
 
-    async def all_users(self) -> AsyncIterator[UserHistory]:
-        """Every user in the order of ids."""
-        query, last = "SELECT user_id FROM users WHERE user_id > ? ORDER BY user_id LIMIT ?", ""
-        while found := await self._reader.rows(query, last, PAGE_USERS):
-            for user in await self.users([row[0] for row in found]):
+    async def all_users(self, *, whole: bool = False) -> AsyncIterator[UserHistory]:
+        """Every user in the order of ids, a page a query."""
+        last = ""
+        while page := await self._reader.run(partial(_page, last, 0 if whole else -HISTORY_LIMIT)):
+            for user in page:
                 yield user
-            last = found[-1][0]
+            last = page[-1].user.user_id
 
     async def all_items(self) -> list[StoredItem]:
         """Every item with content or a place in the log."""
@@ -188,6 +196,15 @@ def _erase(db: sqlite3.Connection, changes: Changes) -> None:
 def _users(db: sqlite3.Connection, user_id: str) -> Iterator[UserHistory]:
     for row in db.execute("SELECT * FROM users WHERE user_id = ?", (user_id,)).fetchall():
         yield UserHistory(schema.user_from_columns(row), tuple(_events(db, user_id)[-HISTORY_LIMIT:]))
+
+
+def _page(last: str, first_event: int, db: sqlite3.Connection) -> list[UserHistory]:
+    """The users behind an id, each with the events from a place of its list on."""
+    found = []
+    for user, group in groupby(db.execute(PAGE, (last, PAGE_USERS)), itemgetter(slice(0, 4))):
+        events = schema.events_from_rows((events,) for *_, events in group if events is not None)
+        found.append(UserHistory(schema.user_from_columns(user), tuple(events[first_event:])))
+    return found
 
 
 def _events(db: sqlite3.Connection, user_id: str) -> list[StoredEvent]:

@@ -183,8 +183,8 @@ class FeatureStore(Protocol):
     async def count_users(self) -> int:
         """How many users are kept."""
 
-    def all_users(self) -> AsyncIterator[UserHistory]:
-        """Every user in the order of ids."""
+    def all_users(self, *, whole: bool = False) -> AsyncIterator[UserHistory]:
+        """Every user in the order of ids, with the latest events; `whole`: with every event that is kept."""
 
     async def all_items(self) -> list[StoredItem]:
         """Every item with content or a place in the log."""

@@ -66,10 +66,10 @@ class UserEntry:
 
     @classmethod
     def load(cls, stored: UserHistory) -> UserEntry:
-        """Bring a stored user back."""
+        """Bring a stored user back; of more events than a history holds the latest."""
         user = stored.user
         entry = cls(user.user_id, user.subject)
-        entry.history = list(stored.events)
+        entry.history = list(stored.events[-HISTORY_LIMIT:])
         entry.counts = dict(user.event_counts)
         entry.hidden = dict(user.hidden)
         entry.followed = dict(user.followed)

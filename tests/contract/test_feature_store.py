@@ -259,6 +259,18 @@ async def test_all_users_come_in_the_order_of_their_ids(store: FeatureStore) -> 
     assert [found.user.user_id async for found in store.all_users()] == sorted(filter(None, names))
 
 
+async def test_all_users_come_with_their_latest_events_or_with_all_of_them(store: FeatureStore) -> None:
+    many, few = events(1_200), events(3)
+    await store.commit(at(1, users=[change("anna", many), change("ben", [])]))
+    await store.commit(at(2, users=[change("cleo", few)]))
+
+    latest = {found.user.user_id: list(found.events) async for found in store.all_users()}
+    whole = {found.user.user_id: list(found.events) async for found in store.all_users(whole=True)}
+
+    assert latest == {"anna": many[-HISTORY_LIMIT:], "ben": [], "cleo": few}
+    assert whole == {"anna": many, "ben": [], "cleo": few}
+
+
 async def test_the_page_token_key_stays_the_same(store: FeatureStore) -> None:
     key = await store.page_token_key()
 
