@@ -47,7 +47,7 @@ def show_measured(dataset: Dataset, measured: Sequence[Measured], as_json: bool)
     found = differences(metrics)
     records = [as_record(each.metrics) | {"bundle": each.version, "note": each.note} for each in measured]
     against = {each.against: asdict(each) for each in found}
-    records[-1] |= {"calibration_error": _errors(measured[-1]), "differences": against}
+    records[-1] |= {"calibration_error": _errors(measured[-1]), "differences": against, **_ratings(measured[-1])}
     tables = [
         table(f"{dataset.name}, {metrics[-1].split}", ["model", *SHOWN, "ndcg, 95 %"], [row_of(m) for m in metrics]),
         slices_table(metrics),
@@ -57,6 +57,12 @@ def show_measured(dataset: Dataset, measured: Sequence[Measured], as_json: bool)
         return
     for action, error in _errors(measured[-1]).items():
         console.print(f"probability of a {action}: expected calibration error {error:.4f}", highlight=False)
+    if rated := measured[-1].ratings:
+        console.print(
+            f"ratings foretold by the ranker: RMSE {rated.rmse:.4f} ({rated.interval[0]:.4f}–{rated.interval[1]:.4f}), "
+            f"MAE {rated.mae:.4f}, {rated.ratings:,} of them",
+            highlight=False,
+        )
     for note in dict.fromkeys(each.note for each in measured if each.note):
         console.print(f"[dim]{note}[/dim]", highlight=False)
 
@@ -72,6 +78,10 @@ def _errors(measured: Measured) -> dict[str, float]:
     return {action: found.error for action, found in measured.calibration.items()}
 
 
+def _ratings(measured: Measured) -> dict[str, Any]:
+    return {"ratings": asdict(measured.ratings)} if measured.ratings else {}
+
+
 def _context(dataset: Dataset, measured: Sequence[Measured]) -> dict[str, Any]:
     last = measured[-1]
     calibration = {
@@ -85,4 +95,5 @@ def _context(dataset: Dataset, measured: Sequence[Measured]) -> dict[str, Any]:
         "bundles": list(dict.fromkeys(each.version for each in measured if each.version)),
         "notes": [each.note for each in measured],
         "calibration": calibration,
+        **_ratings(last),
     }

@@ -14,6 +14,7 @@ from services.trainer.bundle_evaluation import (
     evaluation_settings,
     served_quality,
 )
+from services.trainer.bundle_ratings import rating_head
 from services.trainer.checkpoints import Checkpoints
 from services.trainer.datasets import Dataset, DatasetError
 from services.trainer.evaluation import Metrics, Recommender, evaluate
@@ -27,6 +28,7 @@ from services.trainer.metrics_calibration import Reliability
 from services.trainer.presets import SplitName, TrainingSettings
 from services.trainer.progress import Progress
 from services.trainer.publishing import Publication, Publisher
+from services.trainer.ratings.measuring import RatingMetrics
 from services.trainer.retrieval_stage import Run
 from services.trainer.slate_gains import slate_gains
 from services.trainer.slate_quality import SlateUse
@@ -97,6 +99,7 @@ class Measured:
         version: of the bundle; "" for a baseline.
         note: a sentence for the reader; "" when nothing needs saying.
         calibration: of the ranker's probabilities, by action; empty for what gives none.
+        ratings: of the ranker's rating head; None for what has none, or where nobody rated.
     """
 
     metrics: Metrics
@@ -104,6 +107,7 @@ class Measured:
     version: str = ""
     note: str = ""
     calibration: Mapping[str, Reliability] = field(default_factory=dict)
+    ratings: RatingMetrics | None = None
 
 
 def train(
@@ -261,8 +265,12 @@ def measure(dataset: Dataset, stage: str, split: SplitName, place: Workplace, ve
     bundle, note = evaluated_bundle(place.registry, wanted, place.work_dir / "bundles", dataset, split)
     quotas = evaluation_settings(bundle.manifest)
     recommender = BundleRecommender.of(bundle, dataset, test, MODEL_STAGES[stage], quotas)
-    calibration = reliabilities(recommender, test) if stage == "two-stage" else {}
-    return Measured(_evaluated(recommender, test), test, bundle.manifest.version, note, calibration)
+    ranks = stage == "two-stage"
+    calibration, ratings = (
+        reliabilities(recommender, test) if ranks else {},
+        rating_head(recommender, test) if ranks else None,
+    )
+    return Measured(_evaluated(recommender, test), test, bundle.manifest.version, note, calibration, ratings)
 
 
 def divided(dataset: Dataset, split: SplitName, stage: Stage) -> Split:

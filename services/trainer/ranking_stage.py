@@ -20,7 +20,7 @@ from services.trainer.moments import Moments
 from services.trainer.population import reference_of
 from services.trainer.presets import TrainingSettings
 from services.trainer.ranking_examples import Requests, known_features
-from services.trainer.ranking_training import Examples, RankingTask
+from services.trainer.ranking_training import Examples, RankingTask, RatingTask
 from services.trainer.retrieval_stage import Encoded, Run
 from services.trainer.slate_examples import Knowledge, divided, slate_examples
 from services.trainer.slate_gains import slate_gains
@@ -123,7 +123,10 @@ class RankingStage:
             max_epochs=self._settings.epochs.ranker, patience=self._settings.epochs.patience, average=0.99,
             judge_start=True,
         )  # fmt: skip
-        fit(task, how, self._run.checkpoints, self._run.progress)
+        fitted = fit(task, how, self._run.checkpoints, self._run.progress)
+        if not fitted.best_epoch and model.parts.calibration.value_spread and not (self._warm and self._warm.ranker):
+            alone = replace(how, stage="ratings", patience=0, judge_start=False)
+            fit(RatingTask(task), alone, self._run.checkpoints, self._run.progress)
         network = model.parts.network
         hide_ids(self._unseen, network.tower.ids, network.item_bias, network.rating.item_bias)
         return self._calibrated(model, judge)

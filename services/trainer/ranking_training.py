@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import nan
 
 import numpy as np
 import numpy.typing as npt
@@ -142,15 +143,18 @@ class RankingTask:
 
     def loss(self, batch: RankingBatch) -> Tensor:
         """Listwise, pointwise and rating losses, weighted."""
-        wanted, history, rows = self._used_items(batch)
-        raw = self.network.tower(self.table.inputs(wanted), self.settings.id_dropout)  # (n, d)
-        inputs = HistoryInputs.of(batch.histories)
-        inputs = replace(inputs, items=history)
-        encoded = self.network.encode(inputs, raw)
+        encoded, raw, history, rows = self.encoded(batch, self.settings.id_dropout)
         parts = self.network(encoded, self._queries(batch, raw, rows))
         listwise, pointwise = ranking_losses(parts.sum(-1), batch.labels, batch.rows)
-        ratings = self._rating_loss(batch, encoded, raw, history) if self.settings.ratings else torch.zeros(())
+        ratings = self.rating_loss(batch, encoded, raw, history) if self.settings.ratings else torch.zeros(())
         return listwise + self.settings.pointwise * pointwise + self.settings.ratings * ratings
+
+    def encoded(self, batch: RankingBatch, id_dropout: float = 0.0) -> tuple[EncodedHistories, Tensor, Tensor, Tensor]:
+        """The histories, the (n, d) raw vectors of the batch's items, and history and candidates as places in these."""
+        wanted, history, rows = self._used_items(batch)
+        raw = self.network.tower(self.table.inputs(wanted), id_dropout)  # (n, d)
+        inputs = replace(HistoryInputs.of(batch.histories), items=history)
+        return self.network.encode(inputs, raw), raw, history, rows
 
     def _batch(self, data: Examples, groups: Rows, rng: np.random.Generator) -> RankingBatch:
         some, request, windows = groups >= 0, np.maximum(groups, 0), data.requests.window[groups[:, 0]]  # (B, P)
@@ -189,7 +193,7 @@ class RankingTask:
         biases = self.network.item_bias(rows)
         return Queries(torch.from_numpy(batch.places), raw[places], biases, torch.from_numpy(batch.features))
 
-    def _rating_loss(self, batch: RankingBatch, encoded: EncodedHistories, raw: Tensor, history: Tensor) -> Tensor:
+    def rating_loss(self, batch: RankingBatch, encoded: EncodedHistories, raw: Tensor, history: Tensor) -> Tensor:
         """Squared error of each event's value, foretold from the events before it."""
         known = np.isfinite(batch.values)
         if not known.any():
@@ -201,6 +205,31 @@ class RankingTask:
         ids = torch.from_numpy(batch.histories.item_rows[known])
         foretold = self.network.rating(users, raw[history[chosen]], ids)
         return F.mse_loss(foretold, torch.from_numpy(batch.values[known]))
+
+
+class RatingTask:
+    """The rating head by itself, for a ranker that validation liked best as it began: the other weights stay.
+
+    Args:
+        whole: the ranker with its examples.
+    """
+
+    def __init__(self, whole: RankingTask) -> None:
+        self.network, self._whole = whole.network.rating, whole
+
+    def batches(self, rng: np.random.Generator) -> Iterator[RankingBatch]:
+        """Those of the ranker in which anything has a value."""
+        return (batch for batch in self._whole.batches(rng) if np.isfinite(batch.values).any())
+
+    def loss(self, batch: RankingBatch) -> Tensor:
+        """Mean squared error."""
+        with torch.no_grad():
+            encoded, raw, history, _ = self._whole.encoded(batch)
+        return self._whole.rating_loss(batch, encoded, raw, history)
+
+    def validate(self) -> float:
+        """Nothing is chosen by ratings."""
+        return nan
 
 
 def _grouped(window: Rows, together: int) -> Rows:

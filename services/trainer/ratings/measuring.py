@@ -5,6 +5,7 @@ Of an item that a user rated twice, each rating is by itself. E ratings.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,20 @@ class RatingMetrics:
     interval: tuple[float, float]
     folds: tuple[float, ...]
     ratings: int
+
+    @classmethod
+    def of(cls, errors: Sequence[Doubles]) -> RatingMetrics:
+        """From the errors of each fold."""
+        every = np.concatenate(errors)
+        squares = every**2
+        margin = 1.96 * float(squares.std()) / np.sqrt(len(squares))
+        return cls(
+            rmse=float(np.sqrt(squares.mean())),
+            mae=float(np.abs(every).mean()),
+            interval=(float(np.sqrt(max(0.0, squares.mean() - margin))), float(np.sqrt(squares.mean() + margin))),
+            folds=tuple(float(np.sqrt((part**2).mean())) for part in errors),
+            ratings=len(every),
+        )
 
 
 def ratings_of(dataset: Dataset) -> Ratings:
@@ -78,16 +93,7 @@ def measure_ratings(
         progress("ratings", number / len(tests), f"part {number + 1} of {len(tests)}")
         train, asked = ratings.take(~test), ratings.take(test)
         errors.append(foretold(train, asked, facts(dataset, train), settings) - asked.values)
-    every = np.concatenate(errors)
-    squares = every**2
-    margin = 1.96 * float(squares.std()) / np.sqrt(len(squares))
-    return RatingMetrics(
-        rmse=float(np.sqrt(squares.mean())),
-        mae=float(np.abs(every).mean()),
-        interval=(float(np.sqrt(max(0.0, squares.mean() - margin))), float(np.sqrt(squares.mean() + margin))),
-        folds=tuple(float(np.sqrt((part**2).mean())) for part in errors),
-        ratings=len(every),
-    )
+    return RatingMetrics.of(errors)
 
 
 def held_out(dataset: Dataset, aside: Dataset) -> npt.NDArray[np.bool_]:

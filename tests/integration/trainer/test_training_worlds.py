@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from services.trainer.app import Workplace, measure, train
 from services.trainer.datasets import Dataset, DatasetError
 from services.trainer.presets import Epochs, TrainingSettings
 from services.trainer.progress import silent
+from services.trainer.ranking_training import RankingTrainingSettings
+from shared.domain.events import EventType
 from shared.kernel.clock import system_clock
 from shared.model.bundle import open_bundle
 from shared.model.reference import Reference
@@ -43,7 +46,25 @@ def test_both_stages_learn_where_everybody_goes_next(tmp_path: Path) -> None:
     popular = ndcg(data, place, "baseline:popularity")
     assert ndcg(data, place, "retrieval") > 1.5 * popular
     assert ndcg(data, place, "two-stage") > 1.5 * popular
-    assert measure(data, "two-stage", "leave-one-out", place).calibration["view"].error < 0.1
+    measured = measure(data, "two-stage", "leave-one-out", place)
+    assert measured.calibration["view"].error < 0.1
+    assert measured.ratings is None  # nobody rated anything
+
+
+def test_the_rankers_rating_head_is_measured_on_the_last_ratings(tmp_path: Path) -> None:
+    data, place = walks(), place_in(tmp_path)
+    events = data.interactions
+    values = np.where(events.item_rows % 2, 5.0, 1.0).astype(np.float32)
+    rated = np.full(len(events), EventType.RATING, np.int8)
+    data = replace(data, interactions=replace(events, values=values, event_types=rated))
+    eager = replace(SETTINGS, final_fit=False, ranking=RankingTrainingSettings(ratings=1.0), ranker_learning_rate=3e-2)
+
+    train(data, eager, place, silent)
+    found = measure(data, "two-stage", "leave-one-out", place).ratings
+
+    assert found is not None
+    assert found.ratings == 120
+    assert found.rmse < 1.0  # who says the mean each time is off by 2
 
 
 @pytest.mark.parametrize(
