@@ -7,7 +7,7 @@ export WINNOW_TEST_CRDS ?= $(wildcard $(CURDIR)/../shared/schemas)
 
 .DEFAULT_GOAL := help
 .PHONY: bench-path bench-open-circuit audit check checkov clean contract e2e env-example format help images integration lock protos run sbom setup setup-dev setup-peers soak test try-environments try-images unit
-.PHONY: bench bench-features bench-feedback bench-gpu bench-index bench-peers bench-quality bench-serve bench-smoke
+.PHONY: bench bench-features bench-feedback bench-gpu bench-index bench-models bench-peers bench-quality bench-serve bench-smoke
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -104,6 +104,9 @@ bench-serve: setup-dev ## the Serve path against Ray Serve's default proxy and p
 
 bench-peers: setup-dev setup-peers ## the same ranker behind BentoML, LitServe and default Ray Serve (after make run)
 	$(BIN)/python -m tests.benchmarks.peers_bench
+
+bench-models: setup-dev setup-peers ## quality against time: Winnow, RecTools and the baselines on one split (15 to 25 minutes)
+	$(BIN)/python -m tests.benchmarks.models_bench --rectools sasrec --rectools ligr --cap 500
 
 bench-gpu: setup-dev ## the ranker's network alone, on a GPU where there is one
 	$(BIN)/python -m tests.benchmarks.gpu_bench
