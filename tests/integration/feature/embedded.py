@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,10 +35,12 @@ class Embedded:
 
 
 @asynccontextmanager
-async def embedded(folder: Path, **overrides: object) -> AsyncIterator[Embedded]:
-    """Both services; the feature service has caught up."""
+async def embedded(
+    folder: Path, log: Mapping[str, object] | None = None, **overrides: object
+) -> AsyncIterator[Embedded]:
+    """Both services; the feature service has caught up. The log is in SQLite unless its settings say otherwise."""
     async with (
-        open_feedback(FeedbackSettings.model_validate({"data_dir": folder}), clock) as feedback,
+        open_feedback(FeedbackSettings.model_validate({"data_dir": folder, **(log or {})}), clock) as feedback,
         open_feature(settings(folder, **overrides), clock, feedback.feedback) as feature,
     ):
         await feature.hosted.readiness.wait_ready()
@@ -54,6 +56,7 @@ async def clean_pass(log: EventLog) -> bytes:
     """The canonical state after one pass over the log by a service that never saw it before."""
     room = await Room.open(MemoryFeatureStore())
     await room.take(await records_of(log))
+    await room.take((), await log.head())  # a record's own position names its partition only
     return await room.dump()
 
 

@@ -52,11 +52,11 @@ def by_grpc(channel: grpc.aio.Channel) -> Record:
     return record
 
 
-async def violations(record: Record, features: Features, writer: int) -> int:
+async def violations(record: Record, features: Features, writer: int, turns: int) -> int:
     """Reads that did not show the write before them."""
     random = np.random.default_rng(writer)
     missed = 0
-    for turn in range(PAIRS // WRITERS):
+    for turn in range(turns):
         user_id, written = f"user-{random.integers(USERS)}", f"pair-{writer}-{turn}"
         at_ms = NOW_MS - int(random.integers(1_000))
         position = await record(event(user_id, "i0", at_ms=at_ms, event_id=written))
@@ -77,10 +77,11 @@ async def noise(services: Embedded, stop: asyncio.Event) -> None:
         await services.feature.features.user_state("other-0", written, history_limit=1, budget_ms=ENOUGH_MS)
 
 
-async def pairs(services: Embedded, record: Record, features: Features) -> list[int]:
+async def pairs(services: Embedded, record: Record, features: Features, count: int = PAIRS) -> list[int]:
     stop = asyncio.Event()
     background = asyncio.create_task(noise(services, stop))
-    missed = await asyncio.gather(*(violations(record, features, writer) for writer in range(WRITERS)))
+    turns = count // WRITERS
+    missed = await asyncio.gather(*(violations(record, features, writer, turns) for writer in range(WRITERS)))
     stop.set()
     await background
     return missed
@@ -109,5 +110,5 @@ async def test_a_service_that_follows_the_log_over_grpc_shows_every_write(tmp_pa
     ):
         await remote.hosted.readiness.wait_ready()
 
-        assert await violations(in_process(services), remote.features, 0) == 0
+        assert await violations(in_process(services), remote.features, 0, PAIRS // WRITERS) == 0
         assert await remote.dump() == await services.feature.dump()

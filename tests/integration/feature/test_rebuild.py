@@ -12,10 +12,10 @@ from tests.integration.feature.killed_process import facts
 from tests.integration.feature.store_places import StorePlace
 
 
-async def fill(services: Embedded, seed: int) -> None:
+async def fill(services: Embedded, seed: int, batches: int = 60) -> None:
     """A few thousand facts of every kind, an erasure and a deletion among them."""
     random = np.random.default_rng(seed)
-    for turn in range(60):
+    for turn in range(batches):
         await services.feedback.log.append(facts(random, f"{seed}-{turn}"))
     await services.feedback.log.append([User("user-1", ("jazz",), {"age": 7.0})])
     await services.feedback.intake.erase_user("user-2")
