@@ -7,7 +7,6 @@ the same features, so it has a vector before anybody has seen it. N items, F fea
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,12 @@ import numpy.typing as npt
 
 from shared.domain.items import Item
 from shared.domain.vocabulary import UNKNOWN_ROW, Vocabulary
-from shared.model.attribute_bins import Edges, attribute_feature, fit_edges, read_edges, write_edges
-from shared.model.bundle import Bundle, read_strings, write_strings
+from shared.model.attribute_bins import Edges, attribute_feature, fit_edges
+from shared.model.bundle import Bundle
+from shared.model.feature_vocabulary import FeatureFiles, frequent_names
 from shared.model.text_form import normalised_item
 
-FEATURES_FILE = "features.jsonl"
-EDGES_FILE = "edges.jsonl"
+FILES = FeatureFiles("features.jsonl", "edges.jsonl")
 _WORD = re.compile(r"\w+")
 _MIN_ITEMS = 2  # a feature of a single item says no more than the item's id
 
@@ -99,19 +98,16 @@ class ItemFeaturizer:
         """
         items = [normalised_item(item) for item in items]
         edges = fit_edges(item.attributes for item in items)
-        counts = Counter(name for item in items for _, name in set(_features(item, edges)))
-        kept = [name for name, count in counts.most_common(limit) if count >= _MIN_ITEMS]
-        return cls(Vocabulary(sorted(kept)), edges)
+        return cls(frequent_names((_features(item, edges) for item in items), limit, _MIN_ITEMS), edges)
 
     @classmethod
     def load(cls, bundle: Bundle) -> ItemFeaturizer:
         """Open that of a bundle."""
-        return cls(Vocabulary(read_strings(bundle.file(FEATURES_FILE))), read_edges(bundle.file(EDGES_FILE)))
+        return cls(*FILES.load(bundle))
 
     def save(self, folder: Path) -> None:
         """Write it into a bundle's folder."""
-        write_strings(folder / FEATURES_FILE, self.names.ids)
-        write_edges(folder / EDGES_FILE, self.edges)
+        FILES.save(folder, self.names, self.edges)
 
     def bags(self, items: Sequence[Item]) -> Bags:
         """The bags of items, row-aligned; features that training has not seen are left out."""

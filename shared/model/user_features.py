@@ -9,7 +9,6 @@ U users, B users of a batch, F features of items, G features of users.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +18,13 @@ import numpy.typing as npt
 
 from shared.domain.items import User
 from shared.domain.vocabulary import UNKNOWN_ROW, Vocabulary
-from shared.model.attribute_bins import Edges, attribute_feature, fit_edges, read_edges, write_edges
-from shared.model.bundle import Bundle, read_strings, write_strings
+from shared.model.attribute_bins import Edges, attribute_feature, fit_edges
+from shared.model.bundle import Bundle
+from shared.model.feature_vocabulary import FeatureFiles, frequent_names
 from shared.model.item_features import Bags
 from shared.model.text_form import normalised_user
 
-FEATURES_FILE = "user_features.jsonl"
-EDGES_FILE = "user_edges.jsonl"
+FILES = FeatureFiles("user_features.jsonl", "user_edges.jsonl")
 _MIN_USERS = 20  # a feature of fewer users tells rather who they are
 
 Rows = npt.NDArray[np.int64]
@@ -83,19 +82,16 @@ class UserFeaturizer:
         """Find the features of users, the `limit` most frequent ones at most."""
         users = [normalised_user(user) for user in users]
         edges = fit_edges(user.attributes for user in users)
-        counts = Counter(name for user in users for _, name in set(_features(user, edges)))
-        kept = [name for name, count in counts.most_common(limit) if count >= _MIN_USERS]
-        return cls(Vocabulary(sorted(kept)), edges)
+        return cls(frequent_names((_features(user, edges) for user in users), limit, _MIN_USERS), edges)
 
     @classmethod
     def load(cls, bundle: Bundle) -> UserFeaturizer:
         """Open that of a bundle."""
-        return cls(Vocabulary(read_strings(bundle.file(FEATURES_FILE))), read_edges(bundle.file(EDGES_FILE)))
+        return cls(*FILES.load(bundle))
 
     def save(self, folder: Path) -> None:
         """Write it into a bundle's folder."""
-        write_strings(folder / FEATURES_FILE, self.names.ids)
-        write_edges(folder / EDGES_FILE, self.edges)
+        FILES.save(folder, self.names, self.edges)
 
     def profiles(self, users: Sequence[User | None], item_features: Vocabulary) -> Profiles:
         """The profiles of users, row-aligned; None is somebody of whom nothing is known.
