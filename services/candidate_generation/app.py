@@ -89,7 +89,7 @@ async def open_candidate_generation(
         retrieval = CandidateRetrieval(sources_of(settings, lists, queries), watch, serving, quotas)
         recall = RecallWatch(encode, settings.recall_check_seconds)
         keeper = EngineKeeper(serving, watch, Threads(search, encode), recall)
-        bundles = _bundle_watcher(settings, clock, keeper)
+        bundles = _bundle_watcher(settings, clock, keeper, text.encoder_id if text else "")
         async with Supervised() as tasks:
             tasks.start("catalogue", watch.run)
             tasks.start("top lists", lists.run)
@@ -128,14 +128,16 @@ def _polling(settings: CandidateGenerationSettings) -> Polling:
 
 
 def _bundle_watcher(
-    settings: CandidateGenerationSettings, clock: Clock, keeper: EngineKeeper
+    settings: CandidateGenerationSettings, clock: Clock, keeper: EngineKeeper, text_encoder_id: str
 ) -> BundleWatcher[EngineParts]:
     source = BundleSource(
         registry=Registry(settings.registry_url or str(settings.data_dir / "registry")),
         cache_dir=settings.data_dir / "candidate_generation" / "bundles",
         poll_seconds=settings.bundle_poll_seconds,
     )
-    load: Callable[[Bundle], EngineParts] = partial(load_parts, exact=settings.exact_search)
+    load: Callable[[Bundle], EngineParts] = partial(
+        load_parts, exact=settings.exact_search, text_encoder_id=text_encoder_id
+    )
     return BundleWatcher(source, load, keeper.install, clock, report)
 
 

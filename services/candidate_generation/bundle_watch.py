@@ -19,6 +19,7 @@ from shared.domain.history import History
 from shared.model.bundle import Bundle
 from shared.model.bundle_telemetry import tell_bundle
 from shared.model.bundle_watcher import BundleStatus
+from shared.model.content import TEXT, frozen_id
 from shared.model.index import AnnoyItemIndex
 from shared.model.live_index import LiveIndex
 from shared.model.retriever import RetrieverModel
@@ -29,14 +30,21 @@ _WARM_UP_NEAREST: Final = 10
 log = structlog.get_logger()
 
 
-def load_parts(bundle: Bundle, *, exact: bool) -> EngineParts:
-    """Read what retrieval needs of a verified bundle. Blocking."""
-    index = AnnoyItemIndex.load(bundle)
+def load_parts(bundle: Bundle, *, exact: bool, text_encoder_id: str = "") -> EngineParts:
+    """Read what retrieval needs of a verified bundle. Blocking.
+
+    Args:
+        bundle: verified.
+        exact: search without the index.
+        text_encoder_id: of this process; "": it has none.
+    """
+    index, model = AnnoyItemIndex.load(bundle), RetrieverModel.load(bundle)
+    _compare_encoders(model, text_encoder_id)
     return EngineParts(
         version=bundle.manifest.version,
         watermark=bundle.manifest.watermark,
         vocabulary=bundle.vocabulary,
-        towers=_towers(RetrieverModel.load(bundle)),
+        towers=_towers(model),
         index=LiveIndex(index, bundle.vocabulary, bundle.manifest.search_k, exact=exact),
         vectors=index.vectors,
         transitions=TransitionTable.load(bundle),
@@ -49,6 +57,18 @@ def _towers(model: RetrieverModel) -> Towers:
         return tower
     log.warning("user_tower.differs", using="the network itself, which is slower")
     return model
+
+
+def _compare_encoders(model: RetrieverModel, here: str) -> None:
+    """Say when items that are newer than the bundle will come with vectors that it cannot read."""
+    told = next((encoder.encoder_id for encoder in model.encoding.encoders if encoder.modality == TEXT), here)
+    if told != here and frozen_id(told) == frozen_id(here):
+        log.warning(
+            "bundle.other_text_encoder",
+            bundle=told,
+            this_process=here,
+            remedy="restart feature and candidate_generation: tuned layers are read when they start",
+        )
 
 
 def report(status: BundleStatus) -> None:

@@ -20,6 +20,8 @@ from shared.domain.items import Item
 from shared.model.text_form import normalised_text
 
 TEXT, IMAGE = "text", "image"
+TUNED = "+"
+"""Stands in an encoder's id between the frozen encoder and the hash of its tuned layers."""
 TEXT_LIMIT = 2_000
 """Characters of a text that are read: more than any of the encoders here looks at."""
 
@@ -88,6 +90,11 @@ class TextReader:
         """Both in one text, cut at `TEXT_LIMIT`."""
         parts = (normalised_text(part[:TEXT_LIMIT]) for part in (item.title, item.description))
         return ". ".join(part for part in parts if part)[:TEXT_LIMIT].encode()
+
+
+def frozen_id(encoder_id: str) -> str:
+    """The encoder as it came, of one whose last layers were tuned, see `content_tuned.py`."""
+    return encoder_id.partition(TUNED)[0]
 
 
 def content_hash(content: bytes) -> str:

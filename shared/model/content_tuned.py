@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.model.bundle import Bundle, BundleError, open_bundle, write_arrays
+from shared.model.content import TUNED
 from shared.model.registry import Registry
 
 LAYERS_FILE = "text-encoder.safetensors"
@@ -42,7 +43,7 @@ class TunedLayers:
         for name in sorted(self.weights):
             digest.update(name.encode())
             digest.update(np.ascontiguousarray(self.weights[name]).tobytes())
-        return f"{self.base_id}+{digest.hexdigest()[:12]}"
+        return f"{self.base_id}{TUNED}{digest.hexdigest()[:12]}"
 
     def save(self, folder: Path) -> None:
         """Write them into a bundle's folder."""
