@@ -22,7 +22,7 @@ from shared.domain.watermark import Watermark
 from shared.kernel.context import annotate
 from shared.kernel.errors import ErrorReason, FieldViolation, Reason, ServiceError
 from shared.kernel.validation import violations
-from shared.wire.log import record_to_proto
+from shared.wire.log import fill_record
 from shared.wire.slates import slate_from_proto, slate_to_proto
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -64,11 +64,10 @@ class FeedbackServicer(pb_grpc.FeedbackServiceServicer):
         size = min(request.batch_size or DEFAULT_BATCH, BATCH_LIMIT)
         after = _watermark(request.after_watermark)
         async for batch in self._feedback.tail(after, follow=request.follow, batch_size=size):
-            yield pb.TailEventsResponse(
-                records=map(record_to_proto, batch.records),
-                watermark=str(batch.watermark),
-                head_watermark=str(batch.head),
-            )
+            answer = pb.TailEventsResponse(watermark=str(batch.watermark), head_watermark=str(batch.head))
+            for record in batch.records:
+                fill_record(answer.records.add(), record)
+            yield answer
 
     async def RecordSlates(self, request: pb.RecordSlatesRequest, context: Context) -> pb.RecordSlatesResponse:
         """Served slates; a status a slate."""

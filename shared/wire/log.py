@@ -15,7 +15,7 @@ from shared.domain.slates import ServedSlate
 from shared.domain.watermark import Watermark
 from shared.wire.events import event_from_proto, fill_event
 from shared.wire.items import item_from_proto, item_to_proto, user_from_proto, user_to_proto
-from shared.wire.slates import slate_to_proto, unread_slate
+from shared.wire.slates import slate_to_proto, unread_bytes, unread_slate
 from shared.wire.times import time_from_proto, time_to_proto
 
 
@@ -56,7 +56,7 @@ def fact_from_bytes(payload: bytes) -> Fact | None:
     if start == _EVENT_START:  # most facts are events
         return event_from_proto(message.event)
     if start == _SLATE_START:
-        return unread_slate(message.slate)
+        return unread_slate(message.slate, _inner(payload))
     return fact_from_proto(message)
 
 
@@ -74,13 +74,27 @@ def sent_event_to_bytes(message: event_pb2.Event) -> bytes:
 
 def record_to_proto(record: LogRecord) -> log_pb2.LogRecord:
     """One record at its place."""
-    message = log_pb2.LogRecord() if record.fact is None else fact_to_proto(record.fact)
-    message.watermark = str(record.watermark)
-    message.subject = record.subject
-    recorded = time_to_proto(record.recorded_ms)
-    if recorded is not None:
-        message.recorded_time.CopyFrom(recorded)
+    message = log_pb2.LogRecord()
+    fill_record(message, record)
     return message
+
+
+def fill_record(message: log_pb2.LogRecord, record: LogRecord) -> None:
+    """Write a record into an empty message, which may be part of another one: a copy of it there costs as much."""
+    watermark, recorded_ms, subject, fact = record
+    if isinstance(fact, Event):
+        message.event.SetInParent()  # an event of defaults only is still one
+        fill_event(message.event, fact)
+    elif isinstance(fact, ServedSlate):
+        _fill_slate(message.slate, fact)
+    elif fact is not None:
+        message.CopyFrom(fact_to_proto(fact))
+    message.watermark = str(watermark)
+    message.subject = subject
+    if recorded_ms:
+        seconds, rest = divmod(recorded_ms, 1000)
+        message.recorded_time.seconds = seconds
+        message.recorded_time.nanos = rest * 1_000_000
 
 
 def record_from_proto(message: log_pb2.LogRecord) -> LogRecord:
@@ -100,11 +114,21 @@ def _event_record(event: Event) -> log_pb2.LogRecord:
     return message
 
 
-def _apart(message: slate_pb2.ServedSlate) -> slate_pb2.ServedSlate:
-    """The same message by itself: what is kept of one keeps all of the message that it is part of."""
-    apart = slate_pb2.ServedSlate()
-    apart.CopyFrom(message)
-    return apart
+def _fill_slate(message: slate_pb2.ServedSlate, slate: ServedSlate) -> None:
+    stored = unread_bytes(slate)
+    if stored is not None:
+        message.MergeFromString(stored)
+        message.SetInParent()
+    else:
+        message.CopyFrom(slate_to_proto(slate))
+
+
+def _inner(payload: bytes) -> bytes:
+    """The bytes of the only field of a message: behind its tag stands its length, of which the last byte is small."""
+    end = 1
+    while payload[end] >= _ONE_BYTE:
+        end += 1
+    return payload[end + 1 :]
 
 
 def _marker_record(fact: Erasure | Expiry) -> log_pb2.LogRecord:
@@ -135,7 +159,7 @@ _ONE_BYTE: Final = 1 << 7
 _TWO_BYTES: Final = 1 << 14
 _READERS: dict[str, Callable[[log_pb2.LogRecord], Fact]] = {
     "event": lambda message: event_from_proto(message.event),
-    "slate": lambda message: unread_slate(_apart(message.slate)),
+    "slate": lambda message: unread_slate(message.slate, message.slate.SerializeToString()),
     "item": lambda message: item_from_proto(message.item),
     "deleted_item_id": lambda message: ItemDeletion(message.deleted_item_id),
     "user": lambda message: user_from_proto(message.user),

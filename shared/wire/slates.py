@@ -27,9 +27,9 @@ from shared.wire.times import time_from_proto, time_to_proto
 
 
 def slate_to_proto(slate: ServedSlate) -> slate_pb2.ServedSlate:
-    """One slate with its inputs. Not to be changed: it may be what the slate was read from."""
-    if isinstance(slate, _UnreadSlate) and (unread := slate.unread) is not None:
-        return unread
+    """One slate with its inputs."""
+    if (unread := unread_bytes(slate)) is not None:
+        return slate_pb2.ServedSlate.FromString(unread)
     return slate_pb2.ServedSlate(
         recommendation_id=slate.recommendation_id,
         user_id=slate.user_id,
@@ -92,15 +92,20 @@ def slate_from_proto(message: slate_pb2.ServedSlate) -> ServedSlate:
     )
 
 
-def unread_slate(message: slate_pb2.ServedSlate) -> ServedSlate:
-    """One slate of the log, whose columns fitted together when it was taken; the message is not to be changed later.
+def unread_slate(message: slate_pb2.ServedSlate, stored: bytes) -> ServedSlate:
+    """One slate of the log, whose columns fitted together when it was taken.
+
+    Args:
+        message: the slate; it is not kept.
+        stored: the same as bytes, which take half the room and keep no larger message alive.
 
     Raises:
         ValueError: at the first look at what is read late, when columns do not fit together.
     """
     slate = object.__new__(_UnreadSlate)
     put = object.__setattr__
-    put(slate, "unread", message)
+    put(slate, "unread", stored)
+    put(slate, "shown", tuple([message.candidates.item_ids[row] for row in message.shown_rows]))
     put(slate, "recommendation_id", message.recommendation_id)
     put(slate, "user_id", message.user_id)
     put(slate, "session_id", message.session_id)
@@ -114,33 +119,36 @@ def unread_slate(message: slate_pb2.ServedSlate) -> ServedSlate:
     return slate
 
 
+def unread_bytes(slate: ServedSlate) -> bytes | None:
+    """A slate of the log as it is stored; None for one that was made or looked at here."""
+    return slate.unread if isinstance(slate, _UnreadSlate) else None
+
+
 class _UnreadSlate(ServedSlate):
     """A slate with empty places, which are filled when one of them is looked at.
 
     Attributes:
         unread: what it is read from; None once that is done.
+        shown: the items in shown order; None in a copy, which has every column.
     """
 
-    __slots__ = ("unread",)
+    __slots__ = ("shown", "unread")
 
-    unread: slate_pb2.ServedSlate | None
+    unread: bytes | None
+    shown: tuple[str, ...] | None
 
     @property
     def shown_item_ids(self) -> tuple[str, ...]:
         """The items in shown order."""
-        unread = self.unread
-        if unread is None:
-            return super().shown_item_ids
-        item_ids = unread.candidates.item_ids
-        return tuple([item_ids[row] for row in self.shown_rows.tolist()])
+        return super().shown_item_ids if self.shown is None else self.shown
 
     def __getattr__(self, name: str) -> Any:
-        if name == "unread":  # of a copy, which has every column
+        if name in _UnreadSlate.__slots__:  # of a copy
             return None
         unread = self.unread
         if unread is None or name not in _COLUMNS:
             return object.__getattribute__(self, name)  # another thread has just read it, or there is no such thing
-        whole = slate_from_proto(unread)
+        whole = slate_from_proto(slate_pb2.ServedSlate.FromString(unread))
         for column in _COLUMNS:
             object.__setattr__(self, column, getattr(whole, column))
         object.__setattr__(self, "unread", None)

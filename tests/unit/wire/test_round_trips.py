@@ -103,7 +103,7 @@ def test_a_slate_is_read_once_by_threads_that_look_at_the_same_time() -> None:
 def test_a_slate_whose_columns_do_not_fit_says_so_when_they_are_looked_at() -> None:
     message = slate_to_proto(slate_of("ada", ["film"]))
     message.candidates.popularity.append(1.0)
-    found = unread_slate(message)
+    found = unread_slate(message, message.SerializeToString())
 
     assert found.shown_item_ids == ("film",)
     with pytest.raises(ValueError, match="popularity has 2 values for 1 item_ids"):
