@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from services.trainer.evaluation import Metrics
 
@@ -62,6 +63,9 @@ def plot_curves(path: Path, curves: Sequence[Curve], title: str) -> None:
         by_wall.plot([point.wall_s for point in curve.points], values, marker=".", label=curve.name)
     for axes, clock in ((by_cpu, "CPU"), (by_wall, "wall")):
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(f"{clock} seconds of training")
         axes.grid(visible=True, alpha=0.3)
     by_cpu.set_ylabel("NDCG@10 on the test requests")
