@@ -8,9 +8,10 @@ from typing import Final
 
 from services.feedback.erasures import Erasures
 from services.feedback.pipelining import BATCHES_IN_FLIGHT, in_order
+from services.feedback.sent_events import read_events
 from services.feedback.telemetry import REFUSED
 from services.feedback.trained_bundles import TrainedBundles
-from services.feedback.validation import TimeBounds, TimeRules, event_violations, item_violations, slate_violations
+from services.feedback.validation import TimeBounds, TimeRules, item_violations, slate_violations
 from shared.domain.event_log import EventLog, Fact, ItemDeletion, SentEvent
 from shared.domain.events import Event
 from shared.domain.intake import Recorded, UserErasure, UserExport
@@ -46,17 +47,8 @@ class LogIntake:
 
     async def record_events(self, events: Sequence[Event]) -> Recorded:
         """Append events that come from this process: the rules of the contract are run too."""
-        messages = (event_to_proto(event) for event in events)
-        broken = {
-            row: found for row, message in enumerate(messages) if (found := violations(message, f"events[{row}]"))
-        }
-        bounds, now_ms = self.moment()
-        dated: list[Event] = []
-        for row, event in enumerate(events):
-            dated.append(event if event.event_time_ms else event._replace(event_time_ms=now_ms))
-            if found := event_violations(dated[row], bounds, f"events[{row}]"):
-                broken[row] = broken.get(row, ()) + found
-        return await self._append(dated, broken)
+        read = read_events([event_to_proto(event) for event in events], *self.moment())
+        return await self._append(read.facts, read.broken)
 
     async def stream_events(self, batches: AsyncIterable[Sequence[Event]]) -> AsyncIterator[Recorded]:
         """Append a long run of batches; several wait for the disk at once, so that they share a commit."""
