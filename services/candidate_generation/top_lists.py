@@ -96,6 +96,7 @@ class TopLists:
             for order, category, kept in self._due():
                 items = await self._features.top_items(order, category=category, limit=_LIMIT)
                 kept.items, kept.fetched_ms, kept.resolved = items, self._clock(), None
+                await asyncio.sleep(0)  # a feature service of this process never waits: requests go between two lists
         except ServiceError:
             return  # `stale` tells; the next round tries again
 

@@ -86,10 +86,15 @@ def _cut(rows: Rows, scores: npt.NDArray[np.float64], size: int) -> Rows:
 
 
 def _best(catalogue: Catalogue, scores: npt.NDArray[np.float64], rows: Rows, wish: TopWish) -> list[tuple[float, str]]:
-    """(negated score, item id) of available items in order."""
+    """(negated score, item id) of available items in order; what cannot get into the list is not looked at."""
     pairs: list[tuple[float, str]] = []
-    for row, score in zip(rows.tolist(), scores[rows].tolist(), strict=True):
+    least = np.inf
+    ordered = rows[np.argsort(-scores[rows], kind="stable")]
+    for row, score in zip(ordered.tolist(), scores[ordered].tolist(), strict=True):
+        if score < least and len(pairs) >= wish.limit:
+            break
         entry = catalogue.by_row[row]
         if entry is not None and entry.item is not None and available(entry.item, wish.now_ms):
             pairs.append((-score, entry.item_id))
+            least = score
     return sorted(pairs)[: wish.limit]

@@ -10,8 +10,13 @@ from __future__ import annotations
 import gc
 from typing import Final
 
-THRESHOLDS: Final = (10_000, 20, 20)
-"""New objects before the young are looked at; such looks before the middle-aged are, and those before all are."""
+THRESHOLDS: Final = (10_000, 5, 1_000)
+"""New objects before the young are looked at; such looks before the middle-aged are, and those before all are.
+
+Every request waits while objects are looked at: the middle-aged are few enough for some milliseconds, and all of them,
+a tenth of a second and more in a process with every service in it, have their turn after fifty million new ones. A
+cycle that a request leaves behind is found among the young or the middle-aged, unless it was still in use then.
+"""
 
 
 def look_seldom() -> None:

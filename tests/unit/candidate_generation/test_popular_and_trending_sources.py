@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import numpy as np
 
 from services.candidate_generation.sources.popular import PopularSource
@@ -140,3 +142,17 @@ async def test_time_does_not_run_in_the_list_of_a_fixed_clock() -> None:
 
     assert not room.lists.stale()
     assert room.now_ms == NOW_MS
+
+
+async def test_requests_go_between_two_lists_of_a_feature_service_that_never_waits() -> None:
+    room = await _room()
+    before = len(room.features.top_calls)
+
+    refreshing = asyncio.ensure_future(room.lists.refresh())
+    asked_in_between = []
+    while not refreshing.done():
+        await asyncio.sleep(0)
+        asked_in_between.append(len(room.features.top_calls) - before)
+
+    assert asked_in_between[0] == 1
+    assert asked_in_between[-1] == 2
