@@ -21,7 +21,7 @@ from tests.contract.event_log_adapters import DURABLE, event, kafka_settings, re
 from tests.integration.feedback.killable import FeedbackProcess
 
 SOAK = bool(os.environ.get("WINNOW_SOAK"))
-KILLS = {"sqlite": 200 if SOAK else 20, "kafka": 200 if SOAK else 10}
+KILLS = dict.fromkeys(("sqlite", "kafka"), 200 if SOAK else 20)
 LATEST_S = 0.4
 MOST_EVENTS = 40
 """Of one batch."""
