@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from services.trainer.datasets import Dataset, DatasetError
+from services.trainer.going_on import GoingOn
 from services.trainer.moments import Moments
 from services.trainer.ranking_stage import RankingStage
 from services.trainer.retrieval_stage import Encoded, RetrievalStage, Run
@@ -49,7 +50,7 @@ def train_increment(dataset: Dataset, new: npt.NDArray[np.bool_], run: Run) -> T
     retrievers = RetrievalStage(data, run, new)
     with timed(seconds, "both stages"):
         chosen, slates = _fit_both(data, learned, retrievers, run)
-    trained = measured_models(chosen, retrievers, data, test, seconds, final_fit=run.settings.final_fit)
+    trained = measured_models(chosen, GoingOn(retrievers, data, run), test, seconds)
     return replace(trained, slates=slates)
 
 
@@ -61,6 +62,6 @@ def _fit_both(
     moments = Moments.of(data.train, data.dataset.item_details)
     cut = new_slice(data.sequences(data.train), data.train.times_s, learned, run.settings.slice.most)
     stage = RankingStage(data, cut, moments, run)
-    ranker = stage.fit(before, served)
+    ranker = stage.fit(before, served).chosen
     slates = SlateUse.of(run.answers.read, stage.slates, ranker)
     return TwoStage(served, ranker, moments, run.settings.serving_quotas), slates

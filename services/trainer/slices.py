@@ -68,7 +68,11 @@ def cut_time_slice(sequences: TrainingSequences, times_s: Times, share: float, m
         share: of the events.
         most: of any user.
     """
-    border = int(len(times_s) * (1 - share))
+    return slice_behind(sequences, times_s, int(len(times_s) * (1 - share)), most)
+
+
+def slice_behind(sequences: TrainingSequences, times_s: Times, border: int, most: int) -> Slice:
+    """The same with the first `border` events for the retriever."""
     users = np.repeat(np.arange(len(sequences)), np.diff(sequences.offsets))
     late = sequences.events >= border
     ends = sequences.offsets[1:] - np.bincount(users[late], minlength=len(sequences))

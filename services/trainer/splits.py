@@ -175,6 +175,13 @@ def newest_split(dataset: Dataset, new: npt.NDArray[np.bool_], stage: Stage = "t
     return _cut(dataset, border, targets, f"newest {stage}")
 
 
+def everything(split: Split) -> Split:
+    """The same data set with nothing held out: who is asked and what for has been learned, too."""
+    events = split.interactions
+    cut_s = float(events.times_s[-1]) if np.isfinite(split.cut_s) else split.cut_s
+    return replace(split, name="everything", train_events=np.arange(len(events)), train=events, cut_s=cut_s)
+
+
 def _cut(dataset: Dataset, border: int, targets: npt.NDArray[np.int64], name: str) -> Split:
     """Everything before the border is train; all requests are made there."""
     events = dataset.interactions

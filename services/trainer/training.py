@@ -19,16 +19,16 @@ import torch
 
 from services.trainer.datasets import Dataset, DatasetError, Interactions
 from services.trainer.evaluation import Metrics, evaluate
+from services.trainer.going_on import GoingOn
 from services.trainer.moments import Moments
 from services.trainer.presets import TrainingSettings
-from services.trainer.ranking_stage import RankingStage
+from services.trainer.ranking_stage import RankingStage, Recipe
 from services.trainer.retrieval_stage import Encoded, RetrievalStage, Run
 from services.trainer.sequences import TARGETS, TrainingSequences
 from services.trainer.slate_quality import NO_SLATES, SlateUse
 from services.trainer.slices import Slice, cut_slice, cut_time_slice
-from services.trainer.splits import TIME_CUT, Split, leave_one_out, time_split
-from services.trainer.two_stage import Retrieval, TwoStage
-from shared.model.ranker import RankerModel
+from services.trainer.splits import TIME_CUT, Split, everything, leave_one_out, time_split
+from services.trainer.two_stage import TwoStage
 
 MIN_ITEMS = 2
 RECALL_AT = (100, 300)
@@ -80,40 +80,32 @@ def train_models(dataset: Dataset, run: Run) -> TrainedModels:
     data = Encoded.of(dataset, validation, run.settings)
     retrievers = RetrievalStage(data, run)
     with timed(seconds, "both stages"):
-        chosen, slates = _fit_both(data, retrievers, run)
-    trained = measured_models(chosen, retrievers, data, test, seconds, final_fit=run.settings.final_fit)
+        chosen, recipe, slates = _fit_both(data, retrievers, run)
+    again = recipe if run.settings.split == "time" else None
+    trained = measured_models(chosen, GoingOn(retrievers, data, run, again), test, seconds)
     return replace(trained, slates=slates)
 
 
-def measured_models(
-    chosen: TwoStage,
-    retrievers: RetrievalStage,
-    data: Encoded,
-    test: Split,
-    seconds: dict[str, float],
-    *,
-    final_fit: bool,
-) -> TrainedModels:
+def measured_models(chosen: TwoStage, going_on: GoingOn, test: Split, seconds: dict[str, float]) -> TrainedModels:
     """Measure both stages, and let those that serve go on with the events that were held out.
 
     Args:
         chosen: what was fitted on the validation split's past.
-        retrievers: lets a retriever go on.
-        data: with the validation split.
-        test: is measured with a retriever that has seen all before it.
+        going_on: lets them learn later events.
+        test: is measured with models that have seen all before it.
         seconds: wall time of each part; added to.
-        final_fit: whether those that serve learn the test's events, too.
     """
+    data = going_on.data
     with timed(seconds, "validation"):
         on_validation = measured_on(chosen, data.validation)
-    with timed(seconds, "retriever for the test"):
-        measured = gone_on(chosen, retrievers, data, test.train, "retriever-test")
+    with timed(seconds, "models for the test"):
+        measured = going_on.until(test, chosen, data.validation, "test")
     with timed(seconds, "test"):
         on_test = measured_on(measured, test)
     served = measured
-    if final_fit:
+    if going_on.run.settings.final_fit:
         with timed(seconds, "final fit"):
-            served = gone_on(measured, retrievers, data, data.dataset.interactions, "retriever-final")
+            served = going_on.until(everything(test), measured, test, "final")
     return TrainedModels(measured, test.train, served, test, on_validation, on_test, seconds)
 
 
@@ -132,7 +124,7 @@ def divided(dataset: Dataset, settings: TrainingSettings) -> tuple[Split, Split]
     return validation, test
 
 
-def _fit_both(data: Encoded, retrievers: RetrievalStage, run: Run) -> tuple[TwoStage, SlateUse]:
+def _fit_both(data: Encoded, retrievers: RetrievalStage, run: Run) -> tuple[TwoStage, Recipe, SlateUse]:
     sequences = data.sequences(data.train)
     cut = _sliced(sequences, data.train, run.settings)
     before_slice = np.sort(sequences.events[cut.for_retriever(sequences)])
@@ -140,28 +132,15 @@ def _fit_both(data: Encoded, retrievers: RetrievalStage, run: Run) -> tuple[TwoS
     served = retrievers.fit_on(sliced, data.train, "retriever-all")
     moments = Moments.of(data.train, data.dataset.item_details)
     stage = RankingStage(data, cut, moments, run)
-    ranker = stage.fit(sliced, served)
-    slates = SlateUse.of(run.answers.read, stage.slates, ranker)
-    return TwoStage(served, ranker, moments, run.settings.serving_quotas), slates
+    recipe = stage.fit(sliced, served)
+    slates = SlateUse.of(run.answers.read, stage.slates, recipe.chosen)
+    return TwoStage(served, recipe.chosen, moments, run.settings.serving_quotas), recipe, slates
 
 
 def _sliced(sequences: TrainingSequences, train: Interactions, settings: TrainingSettings) -> Slice:
     if settings.split == "time":
         return cut_time_slice(sequences, train.times_s, 1 - TIME_CUT, settings.slice.most)
     return cut_slice(sequences, settings.slice)
-
-
-def gone_on(models: TwoStage, retrievers: RetrievalStage, data: Encoded, events: Interactions, stage: str) -> TwoStage:
-    """The models with more events: the retriever goes on, counters and features follow, the ranker's weights stay."""
-    if len(events) == len(data.train):
-        return models
-    retrieval = retrievers.fit_final(models.retrieval, events, stage)
-    moments = Moments.of(events, data.dataset.item_details)
-    return replace(models, retrieval=retrieval, ranker=_knowing(models.ranker, retrieval), moments=moments)
-
-
-def _knowing(ranker: RankerModel, retrieval: Retrieval) -> RankerModel:
-    return RankerModel(replace(ranker.parts, knowledge=retrieval.knowledge))
 
 
 def measured_on(models: TwoStage, split: Split) -> StageMetrics:

@@ -125,3 +125,18 @@ def told_by_vectors(modality: str = "", users: int = 200, kinds: int = 4) -> Dat
             vectors = (ContentVector(modality, "theirs-1", f"{kind}-{number}", values),) if modality else ()
             details.append(Item(f"k{kind}-{number}", vectors=vectors))
     return dataset_of(sorted(rows, key=lambda row: row[2]), details)
+
+
+def releases(days: int = 60, users: int = 40, lasting: int = 300) -> Dataset:
+    """Every day an item comes out that most people take in its first days; now and then they take one that lasts.
+
+    Behind a cut in time most targets are items that nobody knew a few days before it, and their counts tell them.
+    """
+    rng = np.random.default_rng(0)
+    rows = []
+    for day in range(days):
+        for user in range(users):
+            release = max(0, day - rng.choice(5, p=(0.05, 0.3, 0.3, 0.2, 0.15)))
+            item = f"release-{release}" if rng.random() < 0.8 else f"old-{rng.integers(lasting)}"
+            rows.append((f"u{user}", item, (day + rng.random()) * DAY_S))
+    return dataset_of(sorted(rows, key=lambda row: row[2]))
