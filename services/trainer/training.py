@@ -2,9 +2,11 @@
 
 The scheme. Of the training events, each user's latest ones (the slice) are kept from a first retriever; its candidates
 for those moments teach the ranker, so no candidate is in-sample. The same retriever then goes on with all training
-events. Validation (what each user did after the training events) stops every part and fits the calibration; the test
-events are measured on and nothing else. Last, the retriever goes on with the held-out events too: that model is
-served, and the measured one is kept beside it for evaluations, which would be in-sample on the served one.
+events. Validation (what each user did after the training events) stops every part, corrects the ranker and fits the
+calibration; the test events are measured on and nothing else. For the test the models go on with what validation asked
+for: the retriever's weights, and behind a cut in time the ranker, too (`going_on.py`). Last, they go on with the
+held-out events: those models are served, and the measured ones are kept beside them for evaluations, which would be
+in-sample on the served ones.
 """
 
 from __future__ import annotations
