@@ -106,7 +106,7 @@ class RankingStage:
         epochs = self._settings.epochs
         how = self._how("ranker", epochs.ranker, epochs.patience)
         report = self._fitted(model, sliced, past, how, lambda: judge.ndcg(model) + self._on_slates(model))
-        correction = correction_of(judge.judged(model), np.random.default_rng(self._settings.seed))
+        correction = self._correction(model, judge)
         if correction:
             correction.put_into(model.parts.network)
         return Recipe(report.best_epoch, correction, self._calibrated(model, judge))
@@ -122,6 +122,12 @@ class RankingStage:
         if recipe.correction:
             recipe.correction.put_into(model.parts.network)
         return RankerModel(replace(model.parts, reference=chosen.reference))
+
+    def _correction(self, model: RankerModel, judge: Judge) -> Correction | None:
+        """Only behind a cut in time: elsewhere it has not been measured whether the line helps."""
+        if not np.isfinite(self._data.validation.cut_s):
+            return None
+        return correction_of(judge.judged(model), np.random.default_rng(self._settings.seed))
 
     def _how(self, name: str, epochs: int, patience: int) -> FitSettings:
         settings = self._settings
