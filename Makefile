@@ -7,7 +7,7 @@ export WINNOW_TEST_CRDS ?= $(wildcard $(CURDIR)/../shared/schemas)
 
 .DEFAULT_GOAL := help
 .PHONY: bench-path bench-open-circuit audit check checkov clean contract e2e env-example format help images integration lock protos run sbom setup setup-dev setup-peers soak test try-environments try-images unit
-.PHONY: bench bench-features bench-feedback bench-gpu bench-index bench-models bench-peers bench-quality bench-serve bench-smoke
+.PHONY: bench bench-features bench-feedback bench-gpu bench-index bench-models bench-peers bench-quality bench-scale bench-serve bench-smoke
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -95,6 +95,9 @@ bench-feedback: setup-dev ## the event log beside what SQLite, Kafka and Redis t
 
 bench-quality: setup-dev ## NDCG@10 against latency, by the number of candidates that are ranked (after make run)
 	$(BIN)/python -m tests.benchmarks.quality_bench
+
+bench-scale: setup-dev ## memory and time of a training on ten million synthetic interactions (half an hour and more)
+	$(BIN)/python -m tests.benchmarks.scale_bench
 
 bench-index: setup-dev setup-peers ## Annoy against exact search, hnswlib and faiss, up to 1,000,000 items
 	$(BIN)/python -m tests.benchmarks.index_bench

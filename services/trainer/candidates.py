@@ -23,6 +23,7 @@ Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 _CHUNK = 512
+_SCORES = 1 << 23  # of requests times items that are in memory at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +125,9 @@ class CandidateFinder:
 
     def find(self, asking: Asking, rng: np.random.Generator) -> CandidateLists:
         """The candidates of Q requests; `rng` draws the other items."""
-        parts = [self._find(asking.part(start, min(start + _CHUNK, len(asking))), rng)
-                 for start in range(0, len(asking), _CHUNK)]  # fmt: skip
+        chunk = max(1, min(_CHUNK, _SCORES // max(1, len(self._items))))
+        parts = [self._find(asking.part(start, min(start + chunk, len(asking))), rng)
+                 for start in range(0, len(asking), chunk)]  # fmt: skip
         return CandidateLists(*(np.concatenate([getattr(part, name) for part in parts])
                                 for name in CandidateLists.__dataclass_fields__))  # fmt: skip
 

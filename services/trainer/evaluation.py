@@ -20,6 +20,7 @@ from services.trainer.metrics_intervals import bootstrap_interval
 from services.trainer.splits import Split
 
 BATCH_USERS = 1024
+_SCORES = 1 << 24  # of users times items that are in memory at once
 COLD_HISTORY = 5
 _SECONDS_PER_DAY = 86_400
 
@@ -134,7 +135,7 @@ def recommend_all(
     """
     popularity = events_of_items(split).astype(np.float64)
     parts = []
-    for requests in batches(split):
+    for requests in batches(split, max(1, min(BATCH_USERS, _SCORES // len(split.catalogue)))):
         blocked = blocked_items(requests.seen, split.catalogue)
         lists = recommender.recommend(requests, k)
         if fault := fault_of(lists, blocked):

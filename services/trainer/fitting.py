@@ -43,6 +43,7 @@ class FitSettings:
         patience: stop after so many epochs without a better validation; 0 = never (the last epoch is kept).
         clip: the gradient's norm is cut to this.
         least_steps: an epoch goes over small data again until it has made so many.
+        most_steps: an epoch ends after so many, also within the data; 0 = with them.
         judge_start: validate before the first epoch too: what was given is kept if nothing is better.
     """
 
@@ -56,6 +57,7 @@ class FitSettings:
     patience: int = 3
     clip: float = 1.0
     least_steps: int = 50
+    most_steps: int = 0
     judge_start: bool = False
 
 
@@ -67,7 +69,7 @@ class Task(Protocol[Batch]):
         """The network."""
 
     def batches(self, rng: np.random.Generator) -> Iterable[Batch]:
-        """The batches of one epoch."""
+        """The batches of one epoch; made as they are asked for, so that memory follows the batch and not the data."""
 
     def loss(self, batch: Batch) -> Tensor:
         """The loss of one batch, a scalar."""
@@ -156,18 +158,27 @@ class _Fitting(Generic[Batch]):
         settings, state = self.settings, self.state
         torch.manual_seed(settings.seed * 100_003 + state.epoch)  # dropout knows no generator of its own
         rng = np.random.default_rng([settings.seed, state.epoch])
-        batches = list(self.task.batches(rng))
-        while 0 < len(batches) < settings.least_steps:
-            batches += self.task.batches(rng)
-        total = 0.0
+        total, made = 0.0, 0
+        expected = state.step / state.epoch if state.epoch else settings.most_steps or math.inf
         self.task.network.train()
-        for number, batch in enumerate(batches):
+        for made, batch in enumerate(self._batches(rng), start=1):
             total += self._step(batch)
-            if number % _EVERY_STEPS == 0:
-                done = (state.epoch + number / len(batches)) / settings.max_epochs
+            if made % _EVERY_STEPS == 1:
+                done = (state.epoch + min(1.0, made / expected)) / settings.max_epochs
                 self.progress(settings.stage, done, f"epoch {state.epoch + 1}")
-        state.losses.append(total / max(1, len(batches)))
+        state.losses.append(total / max(1, made))
         state.epoch += 1
+
+    def _batches(self, rng: np.random.Generator) -> Iterator[Batch]:
+        """Those of one epoch; small data are gone over again."""
+        settings, made, before = self.settings, 0, -1
+        while before < made and (not before + 1 or made < settings.least_steps):
+            before = made
+            for batch in self.task.batches(rng):
+                yield batch
+                made += 1
+                if made == settings.most_steps:
+                    return
 
     def _step(self, batch: Batch) -> float:
         state, settings = self.state, self.settings

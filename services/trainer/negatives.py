@@ -47,10 +47,10 @@ class Shares:
     of_targets: npt.NDArray[np.float64]
 
     @classmethod
-    def of(cls, item_rows: Rows, is_target: npt.NDArray[np.bool_], items: int) -> Shares:
+    def of(cls, item_rows: npt.NDArray[np.integer], is_target: npt.NDArray[np.bool_], items: int) -> Shares:
         """Count (E,) events over N items."""
         counts = np.bincount(item_rows[is_target], minlength=items).astype(np.float64)
-        return cls(np.unique(item_rows), counts / max(1.0, counts.sum()))
+        return cls(np.unique(item_rows).astype(np.int64), counts / max(1.0, counts.sum()))
 
 
 def sample_negatives(targets: Rows, shares: Shares, size: int, rng: np.random.Generator) -> Negatives:

@@ -41,6 +41,7 @@ class Epochs:
         ranker: the ranker on the slice.
         final: the retriever on all events, when nothing is held out any more.
         patience: epochs without a better validation that end a part.
+        steps: batches after which an epoch ends, also within the data; 0 = with them.
     """
 
     sliced: int = 10
@@ -48,6 +49,7 @@ class Epochs:
     ranker: int = 3
     final: int = 1
     patience: int = 2
+    steps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class TrainingSettings:
         followers: that the transition table keeps of each item.
         decay, damping: of the transition counter; None: chosen on the validation requests.
         feature_limit: features of items at most.
-        validation_users: users that validation asks at most.
+        validation_users, test_users: users that validation and the test ask at most, drawn at random.
         quotas, serving_quotas: candidates by source, in training and as the services give them.
         init_from: bundle that the retriever begins as, a version of the registry or a folder; "": at random.
         since: log position behind which the events to learn from lie; "": all are learned from.
@@ -91,6 +93,7 @@ class TrainingSettings:
     damping: float | None = None
     feature_limit: int = 20_000
     validation_users: int = 2_000
+    test_users: int = 50_000
     init_from: str = ""
     since: str = ""
     attribution: AttributionSettings = field(default_factory=AttributionSettings)

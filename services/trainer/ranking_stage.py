@@ -40,6 +40,7 @@ from shared.model.scaler import Scaler
 
 LEAST_JUDGED = 20
 """Slates from which on they have a say in when the ranker is good."""
+_SCALED_ON = 20_000  # requests whose candidates tell the features' scale
 
 Rows = npt.NDArray[np.int64]
 Features = npt.NDArray[np.float16]
@@ -81,8 +82,9 @@ class RankingStage:
     """
 
     def __init__(self, data: Encoded, cut: Slice, moments: Moments, run: Run) -> None:
-        self._data, self._cut, self._moments = data, cut, moments
+        self._data, self._moments = data, moments
         self._run, self._settings, self._warm = run, run.settings, run.warm_start
+        self._cut = cut.sampled(self._settings.slice.total, np.random.default_rng(self._settings.seed))
         self._sequences = data.sequences(data.train)
         described = Knowledge.of(data, self._sequences.events[cut.for_retriever(self._sequences)])
         self.slates = divided(run.answers.slates, data.dataset, described, data.validation.cut_s)
@@ -99,7 +101,8 @@ class RankingStage:
         past = self._examined(sliced)
         if past is None:
             raise DatasetError(f"{self._data.dataset.name} is too small: no outcome is among the candidates")
-        scaler = Scaler.fit(past.features[past.lists.rows >= 0].astype(np.float32))
+        some = slice(None, None, max(1, len(past.lists) // _SCALED_ON))
+        scaler = Scaler.fit(past.features[some][past.lists.rows[some] >= 0].astype(np.float32))
         actions = self._actions(past.asked)
         model = self._new_model(sliced, served, actions, self._uncalibrated(scaler, len(actions)))
         judge = Judge.of(self._data, served, self._moments, self._settings)
@@ -133,7 +136,7 @@ class RankingStage:
         settings = self._settings
         return FitSettings(
             name, settings.seed + 2, settings.ranker_learning_rate, max_epochs=epochs, patience=patience, average=0.99,
-            judge_start=patience > 0,
+            judge_start=patience > 0, most_steps=settings.epochs.steps,
         )  # fmt: skip
 
     def _fitted(
@@ -200,7 +203,7 @@ class RankingStage:
             window=window,
             places=places,
             times_s=np.maximum(train.times_s[sequences.events[np.maximum(asked - 1, 0)]], self._cut.from_s),
-            targets=sequences.item_rows[asked],
+            targets=sequences.item_rows[asked].astype(np.int64),
             kinds=train.event_types[sequences.events[asked]].astype(np.int64),
         )
 
@@ -258,7 +261,7 @@ class RankingStage:
         return Examples(
             requests=past.asked,
             rows=past.lists.rows,
-            features=calibration.scaler.scaled(past.features.astype(np.float32)).astype(np.float16),
+            features=calibration.scaler.scaled_halves(past.features),
             outcomes=past.outcomes[:, None],
             actions=_heads(past.asked.kinds, model.actions)[:, None],
             values=((values - calibration.value_mean) / (calibration.value_spread or 1.0)).astype(np.float32),

@@ -150,6 +150,7 @@ class RetrievalStage:
             learning_rate=settings.learning_rate,
             max_epochs=epochs,
             patience=settings.epochs.patience if patience is None else patience,
+            most_steps=settings.epochs.steps,
             judge_start=self._wanted is not None,
         )
 
@@ -196,15 +197,17 @@ class RetrievalStage:
         return Retrieval(model, knowledge, self._data.profiles)
 
     def _transitions(self, events: Interactions) -> TransitionTable:
-        return self._counts(events).table(self._run.settings.followers, self._counter_parameters)
+        return self._counts(events, self._counter_parameters[1:]).table(self._counter_parameters)
 
-    def _counts(self, events: Interactions) -> TransitionCounts:
-        sequences = self._data.sequences(events)
-        return TransitionCounts.of((sequences.item_rows, sequences.offsets), len(self._data.dataset.items))
+    def _counts(self, events: Interactions, dampings: tuple[float, ...]) -> TransitionCounts:
+        users, items = events.by_user(), len(self._data.dataset.items)
+        rows = events.item_rows[users.order]
+        return TransitionCounts.of((rows, users.offsets), items, self._run.settings.followers, dampings)
 
     @cached_property
     def _counter_parameters(self) -> tuple[float, float]:
         """Decay and damping: as set, else as validation likes them."""
         settings = self._run.settings
         values = Tried.around(settings.decay, settings.damping)
-        return chosen_parameters(self._counts(self._data.train), settings.followers, self._data.validation, values)
+        counts = self._counts(self._data.train, values.dampings)
+        return chosen_parameters(counts, self._data.validation, values)

@@ -5,6 +5,7 @@ U users, E events, W windows, T events of the windows of a batch.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +18,8 @@ from shared.model.user_features import Profiles
 
 Rows = npt.NDArray[np.int64]
 
+_EVENTS_TOGETHER = 1 << 19
+
 TARGETS = np.array(sorted(CONSUMING - {EventType.DISLIKE}), np.int64)
 """What the models learn to foretell: being shown, hidden or disliked is history, not a wish."""
 
@@ -28,16 +31,17 @@ class TrainingSequences:
     Attributes:
         offsets: (U + 1,) int64.
         events: (E,) index of each in the interactions.
-        item_rows, event_codes, gap_bins: (E,) int64, see `encoding`.
+        item_rows: (E,) int32.
+        event_codes, gap_bins: (E,) int16, see `encoding`; narrow, for there are as many as events.
         is_target: (E,) whether the models learn to foretell it.
         profiles: of the U users as they are now; None: nothing is known of anybody.
     """
 
     offsets: Rows
     events: Rows
-    item_rows: Rows
-    event_codes: Rows
-    gap_bins: Rows
+    item_rows: npt.NDArray[np.int32]
+    event_codes: npt.NDArray[np.int16]
+    gap_bins: npt.NDArray[np.int16]
     is_target: npt.NDArray[np.bool_]
     profiles: Profiles | None = None
 
@@ -45,16 +49,22 @@ class TrainingSequences:
     def of(cls, interactions: Interactions, scale: ValueScale, profiles: Profiles | None = None) -> TrainingSequences:
         """Group and encode all events; `profiles` of the users of the interactions' vocabulary."""
         users = interactions.by_user()
-        order = users.order
-        times_ms = np.round(interactions.times_s[order] * 1000).astype(np.int64)
-        types = interactions.event_types[order].astype(np.int64)
+        codes, gaps = np.empty(len(interactions), np.int16), np.empty(len(interactions), np.int16)
+        for first, last in _users_together(users.offsets):
+            offsets = users.offsets[first : last + 1]
+            events = users.order[offsets[0] : offsets[-1]]
+            part = slice(offsets[0], offsets[-1])
+            types = interactions.event_types[events].astype(np.int64)
+            codes[part] = scale.codes(types, interactions.values[events])
+            times_ms = np.round(interactions.times_s[events] * 1000).astype(np.int64)
+            gaps[part] = gap_bins(times_ms, offsets - offsets[0])
         return cls(
             offsets=users.offsets,
-            events=order,
-            item_rows=interactions.item_rows[order].astype(np.int64),
-            event_codes=scale.codes(types, interactions.values[order]),
-            gap_bins=gap_bins(times_ms, users.offsets),
-            is_target=np.isin(types, TARGETS),
+            events=users.order,
+            item_rows=interactions.item_rows[users.order],
+            event_codes=codes,
+            gap_bins=gaps,
+            is_target=np.isin(interactions.event_types, TARGETS)[users.order],
             profiles=profiles,
         )
 
@@ -71,8 +81,20 @@ class TrainingSequences:
         offsets = np.concatenate(([0], np.cumsum(lengths)))
         places = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
         users = np.searchsorted(self.offsets, starts, side="right") - 1
-        columns = (self.item_rows[places], self.event_codes[places], self.gap_bins[places])
-        return PackedHistories(offsets, *columns, self.profiles and self.profiles.take(users))
+        rows, codes, gaps = (
+            column[places].astype(np.int64) for column in (self.item_rows, self.event_codes, self.gap_bins)
+        )
+        return PackedHistories(offsets, rows, codes, gaps, self.profiles and self.profiles.take(users))
+
+
+def _users_together(offsets: Rows) -> Iterator[tuple[int, int]]:
+    """Users `first:last`, as many at a time as have some events: encoding all at once takes ten times their memory."""
+    first = 0
+    while first < len(offsets) - 1:
+        last = int(np.searchsorted(offsets, offsets[first] + _EVENTS_TOGETHER, side="right")) - 1
+        last = min(max(first + 1, last), len(offsets) - 1)
+        yield first, last
+        first = last
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from services.trainer.presets import PRESETS, SplitName, TrainingSettings
+from services.trainer.presets import PRESETS, Epochs, SplitName, TrainingSettings
 from services.trainer.slates import AttributionSettings
+from services.trainer.slices import SliceSettings
 from services.trainer.text_tuning import TextTuningSettings
 from shared.kernel.config import ServiceSettings
 
@@ -34,6 +35,13 @@ class TrainerSettings(ServiceSettings, prefix="TRAINER"):
         0.95, ge=0, le=1, description="least recall of a bundle's index, else it is kept aside"
     )
     validation_users: int = Field(2000, ge=1, description="users that are asked after each epoch at most")
+    test_users: int = Field(50_000, ge=1, description="users that a bundle is measured on at most, drawn at random")
+    ranker_requests: int = Field(
+        100_000, ge=1, description="moments of the past that the ranker learns from at most, drawn at random"
+    )
+    epoch_steps: int = Field(
+        0, ge=0, description="batches after which an epoch of very large data ends and is validated; 0: with the data"
+    )
 
     attribution_hours: float = Field(
         24, gt=0, le=8760, description="events that come later after a slate than this are not its doing"
@@ -73,6 +81,9 @@ class TrainerSettings(ServiceSettings, prefix="TRAINER"):
             recall_k=self.index_recall_k,
             recall_target=self.index_recall_target,
             validation_users=self.validation_users,
+            test_users=self.test_users,
+            slice=replace(SliceSettings(), total=self.ranker_requests),
+            epochs=replace(Epochs(), steps=self.epoch_steps),
             attribution=AttributionSettings(window_hours=self.attribution_hours),
             text_tuning=TextTuningSettings(layers=self.tuned_text_layers, pairs=self.tuned_text_pairs),
         )

@@ -10,7 +10,7 @@ U users, E events.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -29,11 +29,14 @@ class SliceSettings:
         share: of the user's events.
         most: of any user.
         least_history: events that must remain before the first of them.
+        total: events of all users together that the ranker is asked for, drawn at random where there are more: their
+            candidates and features are what memory goes to.
     """
 
     share: float = 0.2
     most: int = 10
     least_history: int = 2
+    total: int = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,12 @@ class Slice:
     ends: Rows
     asked: Rows
     from_s: float = -np.inf
+
+    def sampled(self, total: int, rng: np.random.Generator) -> Slice:
+        """The same slice, of which at most so many events are asked for."""
+        if len(self.asked) <= total:
+            return self
+        return replace(self, asked=np.sort(rng.choice(self.asked, total, replace=False)))
 
     def for_retriever(self, sequences: TrainingSequences) -> npt.NDArray[np.bool_]:
         """(E,) mask over the sequences: what the slice's retriever may be fitted on."""

@@ -78,6 +78,7 @@ def train_models(dataset: Dataset, run: Run) -> TrainedModels:
     """
     torch.set_num_threads(run.settings.threads)
     validation, test = divided(dataset, run.settings)
+    test = test.sampled(run.settings.test_users, np.random.default_rng(run.settings.seed))
     seconds: dict[str, float] = {}
     data = Encoded.of(dataset, validation, run.settings)
     retrievers = RetrievalStage(data, run)

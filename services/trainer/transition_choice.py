@@ -61,17 +61,16 @@ class Tried:
         return cls(DECAYS if decay is None else (decay,), DAMPINGS if damping is None else (damping,))
 
 
-def chosen_parameters(
-    counts: TransitionCounts, keep: int, validation: Split, values: Tried | None = None
-) -> tuple[float, float]:
+def chosen_parameters(counts: TransitionCounts, validation: Split, values: Tried | None = None) -> tuple[float, float]:
     """Decay and damping with the best NDCG@10 on the validation requests."""
     values = values or Tried()
-    tables = [counts.table(keep, (values.decays[0], damping)) for damping in values.dampings]
-    tried = [replace(table, decay=decay) for table in tables for decay in values.decays]
-    if len(tried) == 1:
-        return tried[0].decay, tried[0].damping
-    best = max(tried, key=lambda table: _quality(table, validation))
-    return best.decay, best.damping
+    if len(values.decays) == len(values.dampings) == 1:
+        return values.decays[0], values.dampings[0]
+    tried: dict[tuple[float, float], float] = {}
+    for damping in values.dampings:  # one table at a time is in memory
+        table = counts.table((values.decays[0], damping))
+        tried |= {(decay, damping): _quality(replace(table, decay=decay), validation) for decay in values.decays}
+    return max(tried, key=lambda parameters: tried[parameters])
 
 
 def _quality(table: TransitionTable, validation: Split) -> float:

@@ -10,7 +10,7 @@ B users, N items, M followers an item, k results.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,14 @@ DISTANCE = 20
 _DENSE_ITEMS = 100_000  # up to so many items a sum over all of them is quicker than sorting
 _RECENT = 50  # events of a history that count; .9^50 is below 1 %
 
+_EVENTS_TOGETHER = 1 << 18  # whose pairs are counted at once: a few hundred megabytes at most
+_PAIRS_TOGETHER = 1 << 21
+
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
+Columns = npt.NDArray[np.int32]
+Counted = tuple[Rows, Rows, npt.NDArray[np.float64]]
+"""Rows i, rows j and T[i, j]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +44,14 @@ class TransitionTable:
 
     Attributes:
         offsets: (N + 1,) int64; followers of item i are entries `offsets[i]:offsets[i + 1]`.
-        followers: (nnz,) int64 item rows, ascending inside an item.
+        followers: (nnz,) int32 item rows, ascending inside an item.
         weights: (nnz,) float32, already divided by popularity^damping.
         decay: of the history's older events, 0 to 1.
         damping: exponent of the popularity.
     """
 
     offsets: Rows
-    followers: Rows
+    followers: Columns
     weights: Floats
     decay: float
     damping: float
@@ -58,13 +64,13 @@ class TransitionTable:
         """Open the table of a bundle."""
         arrays = bundle.arrays(TRANSITIONS_FILE)
         decay, damping = arrays["parameters"].tolist()
-        return cls(arrays["offsets"], arrays["followers"].astype(np.int64), arrays["weights"], decay, damping)
+        return cls(arrays["offsets"], arrays["followers"], arrays["weights"], decay, damping)
 
     def save(self, folder: Path) -> None:
         """Write the table into a bundle's folder."""
         arrays: dict[str, npt.NDArray[Any]] = {
             "offsets": self.offsets,
-            "followers": self.followers.astype(np.int32),
+            "followers": self.followers,
             "weights": self.weights,
             "parameters": np.array([self.decay, self.damping], np.float64),
         }
@@ -107,7 +113,7 @@ class TransitionTable:
         starts, stops = self.offsets[recent[ages]], self.offsets[recent[ages] + 1]
         counts = stops - starts
         entries = np.arange(counts.sum()) + np.repeat(starts - np.concatenate(([0], np.cumsum(counts)[:-1])), counts)
-        return self.followers[entries], self.weights[entries] * np.repeat(self.decay**ages, counts)
+        return self.followers[entries].astype(np.int64), self.weights[entries] * np.repeat(self.decay**ages, counts)
 
     def top(self, histories: Sequence[Rows], k: int) -> Found:
         """The k best items of each history (item rows), best first; the history's own items are not excluded."""
@@ -125,75 +131,128 @@ class TransitionTable:
         return self.top([item_rows[place : place + 1] for place in range(len(item_rows))], k)
 
 
-def count_transitions(sequences: tuple[Rows, Rows], items: int) -> tuple[Rows, Rows, npt.NDArray[np.float64]]:
-    """The raw counter T as sorted coordinates.
+def count_transitions(sequences: tuple[Rows | Columns, Rows], items: int) -> Iterator[Counted]:
+    """The raw counter T, some items at a time: all pairs of large data are more than memory holds.
 
     Args:
         sequences: item rows of all users in time order, flat, and the users' offsets, (U + 1,).
         items: N.
 
-    Returns:
-        Rows i, rows j and T[i, j] for every pair that occurs (i ≠ j), in order of (i, j).
+    Yields:
+        Every pair that occurs (i ≠ j) once, in order of (i, j); all of an item i in the same part.
     """
     rows, offsets = sequences
-    users = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    keys, weights = np.empty(0, np.int64), np.empty(0)
+    places = np.argsort(rows, kind="stable")  # by item, then by place
+    borders = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=items))))
+    ends = np.repeat(offsets[1:], np.diff(offsets))  # of each event's user
+    first = 0
+    while first < items:
+        last = max(first + 1, int(np.searchsorted(borders, borders[first] + _EVENTS_TOGETHER, side="right")) - 1)
+        yield _counted(rows, ends, places[borders[first] : borders[last]], items)
+        first = last
+
+
+def _counted(rows: Rows | Columns, ends: Rows, places: Rows, items: int) -> Counted:
+    """T of the items at these places of the sequences."""
+    keys, weights = [], []
     for distance in range(1, DISTANCE + 1):
-        same = users[distance:] == users[:-distance]
-        before, after = rows[:-distance][same], rows[distance:][same]
+        inside = places[places + distance < ends[places]]
+        before, after = rows[inside].astype(np.int64), rows[inside + distance]
         moved = before != after
-        pairs = before[moved] * items + after[moved]
-        keys, weights = _merged(keys, weights, pairs, np.full(len(pairs), 1 / distance))
-    return keys // items, keys % items, weights
+        keys.append(before[moved] * items + after[moved])
+        weights.append(np.full(len(keys[-1]), 1 / distance))
+    distinct, of_each = np.unique(np.concatenate(keys), return_inverse=True)
+    counts = np.bincount(of_each, np.concatenate(weights), len(distinct)).astype(np.float64)
+    return distinct // items, distinct % items, counts
 
 
 @dataclass(frozen=True, slots=True)
 class TransitionCounts:
-    """The raw counter T and the popularity of each item: every table of the same events is made of them.
+    """The raw counter, from which tables with any of some dampings are made.
 
     Attributes:
-        before, after: (nnz,) rows i and j of each pair that occurs (i ≠ j), in order of (i, j).
+        before, after: (nnz,) int32 rows i and j of pairs that occur (i ≠ j), in order of (i, j).
         counts: (nnz,) T[i, j].
         popularity: (N,) events of each item.
+        keep: M, the strongest followers of each item that are here.
+        dampings: by which they are the strongest.
     """
 
-    before: Rows
-    after: Rows
+    before: Columns
+    after: Columns
     counts: npt.NDArray[np.float64]
     popularity: npt.NDArray[np.float64]
+    keep: int
+    dampings: tuple[float, ...]
 
     @classmethod
-    def of(cls, sequences: tuple[Rows, Rows], items: int) -> TransitionCounts:
-        """Count; the arguments are those of `count_transitions`."""
+    def of(
+        cls, sequences: tuple[Rows | Columns, Rows], items: int, keep: int, dampings: Sequence[float]
+    ) -> TransitionCounts:
+        """Count; of each item only followers stay that are among the M strongest by one of the dampings."""
         popularity = np.bincount(sequences[0], minlength=items).astype(np.float64)
-        return cls(*count_transitions(sequences, items), popularity)
+        parts = []
+        for before, after, counts in count_transitions(sequences, items):
+            strong = np.zeros(len(before), np.bool_)
+            for damping in dampings:
+                strong |= _strongest(before, after, _weights(after, counts, popularity, damping), keep)
+            parts.append((before[strong].astype(np.int32), after[strong].astype(np.int32), counts[strong]))
+        empty = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))
+        columns = [np.concatenate(column) for column in zip(*parts or [empty], strict=True)]
+        return cls(columns[0], columns[1], columns[2], popularity, keep, tuple(dampings))
 
-    def table(self, keep: int, parameters: tuple[float, float]) -> TransitionTable:
+    def table(self, parameters: tuple[float, float]) -> TransitionTable:
         """Weigh the counts and keep the strongest followers of each item.
 
         Args:
-            keep: M.
-            parameters: decay and damping.
+            parameters: decay, and one of the dampings.
+
+        Raises:
+            ValueError: the counter was made for other dampings.
         """
         (decay, damping), items = parameters, len(self.popularity)
-        weights = self.counts / np.maximum(self.popularity[self.after], 1) ** damping
-        strongest = np.lexsort((self.after, -weights, self.before))  # by item, then weight falling, then row
-        starts = np.concatenate(([0], np.cumsum(np.bincount(self.before, minlength=items))))
-        kept = np.sort(strongest[(np.arange(len(strongest)) - starts[self.before[strongest]]) < keep])
-        offsets = np.concatenate(([0], np.cumsum(np.bincount(self.before[kept], minlength=items))))
-        return TransitionTable(offsets, self.after[kept], weights[kept].astype(np.float32), decay, damping)
+        if damping not in self.dampings:
+            raise ValueError(f"the counter holds the strongest followers by damping {self.dampings}, not {damping}")
+        borders = np.concatenate(([0], np.cumsum(np.bincount(self.before, minlength=items))))
+        followers, weights, kept, first = [], [], np.zeros(items, np.int64), 0
+        while first < items:
+            last = max(first + 1, int(np.searchsorted(borders, borders[first] + _PAIRS_TOGETHER, side="right")) - 1)
+            part = slice(borders[first], borders[last])
+            before, after = self.before[part], self.after[part]
+            weighed = _weights(after, self.counts[part], self.popularity, damping)
+            strong = _strongest(before, after, weighed, self.keep)
+            followers.append(after[strong])
+            weights.append(weighed[strong].astype(np.float32))
+            kept[first:last] = np.bincount(before[strong] - first, minlength=last - first)
+            first = last
+        none, nothing = np.empty(0, np.int32), np.empty(0, np.float32)
+        offsets = np.concatenate(([0], np.cumsum(kept)))
+        return TransitionTable(
+            offsets, np.concatenate([none, *followers]), np.concatenate([nothing, *weights]), decay, damping
+        )
 
 
 def transition_table(
     sequences: tuple[Rows, Rows], items: int, keep: int, parameters: tuple[float, float]
 ) -> TransitionTable:
     """Count and weigh at once, see `TransitionCounts`."""
-    return TransitionCounts.of(sequences, items).table(keep, parameters)
+    return TransitionCounts.of(sequences, items, keep, parameters[1:]).table(parameters)
 
 
-def _merged(
-    keys: Rows, weights: npt.NDArray[np.float64], more: Rows, more_weights: npt.NDArray[np.float64]
-) -> tuple[Rows, npt.NDArray[np.float64]]:
-    """Add weighted pairs to a sorted sum, so that memory follows the distinct pairs, not all of them."""
-    distinct, places = np.unique(np.concatenate([keys, more]), return_inverse=True)
-    return distinct, np.bincount(places, np.concatenate([weights, more_weights])).astype(np.float64)
+def _weights(
+    after: Rows | Columns, counts: npt.NDArray[np.float64], popularity: npt.NDArray[np.float64], damping: float
+) -> npt.NDArray[np.float64]:
+    weighed: npt.NDArray[np.float64] = counts / np.maximum(popularity[after], 1) ** damping
+    return weighed
+
+
+def _strongest(
+    before: Rows | Columns, after: Rows | Columns, weights: npt.NDArray[np.float64], keep: int
+) -> npt.NDArray[np.bool_]:
+    """Which of the pairs, in order of (before, after), are among the strongest of their item; ties by row."""
+    order = np.lexsort((after, -weights, before))
+    starts = np.flatnonzero(np.diff(before, prepend=-1))
+    lengths = np.diff(np.append(starts, len(before)))
+    strong = np.zeros(len(before), np.bool_)
+    strong[order] = np.arange(len(before)) - np.repeat(starts, lengths) < keep
+    return strong

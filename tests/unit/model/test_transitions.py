@@ -15,7 +15,7 @@ from shared.domain.vocabulary import Vocabulary
 from shared.model import transitions
 from shared.model.bundle import ITEMS, open_bundle, write_bundle, write_strings
 from shared.model.index import NONE
-from shared.model.transitions import DISTANCE, TransitionTable, transition_table
+from shared.model.transitions import DISTANCE, TransitionCounts, TransitionTable, transition_table
 from tests.unit.model.bundles import facts
 
 N = 12
@@ -111,3 +111,30 @@ def test_a_table_out_of_a_bundle_scores_as_before(tmp_path: Path) -> None:
 def _history(*names: str) -> History:
     count = len(names)
     return History(names, np.ones(count, np.int32), np.full(count, np.nan, np.float32), np.arange(count))
+
+
+@settings(max_examples=50, deadline=None)
+@given(users=st.lists(histories, min_size=1, max_size=6), together=st.integers(1, 20))
+def test_counting_a_few_items_at_a_time_changes_nothing(users: list[list[int]], together: int) -> None:
+    at_once = transition_table(sequences_of(*users), N, 3, (DECAY, DAMPING))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transitions, "_EVENTS_TOGETHER", together)
+        patch.setattr(transitions, "_PAIRS_TOGETHER", together)
+        in_parts = transition_table(sequences_of(*users), N, 3, (DECAY, DAMPING))
+
+    for name in ("offsets", "followers", "weights"):
+        assert np.array_equal(getattr(in_parts, name), getattr(at_once, name))
+
+
+def test_a_counter_keeps_what_any_of_its_dampings_asks_for_and_refuses_others() -> None:
+    rng = np.random.default_rng(3)
+    sequences = sequences_of(*(rng.integers(0, N, 15).tolist() for _ in range(20)))
+    counter = TransitionCounts.of(sequences, N, 2, (0.0, 0.5))
+
+    for damping in (0.0, 0.5):
+        table, alone = counter.table((DECAY, damping)), transition_table(sequences, N, 2, (DECAY, damping))
+        assert np.array_equal(table.followers, alone.followers)
+        assert np.array_equal(table.weights, alone.weights)
+    with pytest.raises(ValueError, match=r"not 0.75"):
+        counter.table((DECAY, 0.75))

@@ -19,7 +19,7 @@ CROWD = [(f"v{user}", "i6", 6.5 * DAY_S) for user in range(5)] + [(f"w{user}", "
 def finder(quotas: Quotas) -> CandidateFinder:
     """Items without likeness or followers: only the lists know anything."""
     events = dataset_of(sorted(DAYS + CROWD, key=lambda row: row[2])).interactions
-    none = TransitionCounts.of((np.empty(0, np.int64), np.array([0])), ITEMS).table(10, (0.5, 0.5))
+    none = TransitionCounts.of((np.empty(0, np.int64), np.array([0])), ITEMS, 10, (0.5,)).table((0.5, 0.5))
     moments = Moments.of(events, tuple(Item(f"i{item}") for item in range(ITEMS)))
     return CandidateFinder(np.zeros((ITEMS, 2), np.float32), none, np.ones(ITEMS, np.bool_), moments, quotas)
 

@@ -16,17 +16,17 @@ from shared.model.transitions import TransitionCounts
 from tests.unit.trainer.data_worlds import random_dataset, sequences_dataset, walks
 
 
-def counts_of(data: Dataset) -> TransitionCounts:
+def counts_of(data: Dataset, keep: int = 100) -> TransitionCounts:
     train = leave_one_out(data, "validation").train
     scale = ValueScale.fit(np.array([EventType.VIEW]), np.array([np.nan], np.float32))
     sequences = TrainingSequences.of(train, scale)
-    return TransitionCounts.of((sequences.item_rows, sequences.offsets), len(data.items))
+    return TransitionCounts.of((sequences.item_rows, sequences.offsets), len(data.items), keep, DAMPINGS)
 
 
 def test_where_the_last_event_says_everything_decay_is_fast() -> None:
     data = walks()
 
-    decay, _ = chosen_parameters(counts_of(data), 100, leave_one_out(data, "validation"))
+    decay, _ = chosen_parameters(counts_of(data), leave_one_out(data, "validation"))
 
     assert decay <= 0.6
 
@@ -38,7 +38,7 @@ def test_where_tastes_last_decay_is_slow() -> None:
                for n in range(400)]  # fmt: skip
     data = sequences_dataset({f"u{n}": "".join(rng.permutation(word)) for n, word in enumerate(letters)})
 
-    decay, _ = chosen_parameters(counts_of(data), 100, leave_one_out(data, "validation"))
+    decay, _ = chosen_parameters(counts_of(data), leave_one_out(data, "validation"))
 
     assert decay >= 0.8
 
@@ -47,7 +47,7 @@ def test_where_tastes_last_decay_is_slow() -> None:
 def test_its_lists_hold_no_item_that_the_user_has_seen(keep: int) -> None:
     data = random_dataset(np.random.default_rng(5))
 
-    measured = evaluate(TransitionsOnly(counts_of(data).table(keep, (0.9, 0.5))), leave_one_out(data))
+    measured = evaluate(TransitionsOnly(counts_of(data, keep).table((0.9, 0.5))), leave_one_out(data))
 
     assert measured.name == "transitions"  # `evaluate` refuses seen and repeated items
     assert np.all(measured.lists >= 0)
@@ -57,7 +57,7 @@ def test_a_setting_that_is_given_is_kept_and_the_other_one_chosen() -> None:
     data = walks()
 
     decay, damping = chosen_parameters(
-        counts_of(data), 100, leave_one_out(data, "validation"), Tried.around(decay=0.77, damping=None)
+        counts_of(data), leave_one_out(data, "validation"), Tried.around(decay=0.77, damping=None)
     )
 
     assert decay == 0.77
