@@ -65,7 +65,7 @@ def settings(deployment: Deployment, folder: Path) -> dict[str, str]:
 
 
 def wait_for_items(deployment: Deployment) -> None:
-    """Until slates have items, and the front has its connections to the services that give them."""
+    """Until slates have items, and each service has what it needs of the others: connections, and the top lists."""
     deployment.fill()
     request = recommendation_service_pb2.RecommendRequest(user_id="nobody")
     with deployment.calling("recommendation", SHOP) as channel:
@@ -73,7 +73,8 @@ def wait_for_items(deployment: Deployment) -> None:
 
         def whole() -> bool:
             slate = front.Recommend(request, timeout=RUN_SECONDS)
-            return bool(slate.items) and not [lost for lost in slate.header.degraded if lost.stage == "hydrate"]
+            begins = [lost for lost in slate.header.degraded if lost.stage == "hydrate" or lost.reason == "stale"]
+            return bool(slate.items) and not begins
 
         wait_until(whole, RUN_SECONDS)
 
