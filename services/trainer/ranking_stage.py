@@ -127,7 +127,7 @@ class RankingStage:
         return RankerModel(replace(model.parts, reference=chosen.reference))
 
     def _correction(self, model: RankerModel, judge: Judge) -> Correction | None:
-        """Only behind a cut in time: elsewhere it has not been measured whether the line helps."""
+        """Only behind a cut in time: elsewhere it was clearly better on none of the data that were measured."""
         if not np.isfinite(self._data.validation.cut_s):
             return None
         return correction_of(judge.judged(model), np.random.default_rng(self._settings.seed))
