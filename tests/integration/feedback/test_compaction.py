@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,25 +24,16 @@ from shared.domain.items import Item
 from shared.domain.watermark import Watermark
 from shared.kernel.config import ConfigError, load
 from tests.contract.event_log_adapters import batches, records
-from tests.integration.feedback.test_retention import Calendar
+from tests.integration.feedback.aging_log import Calendar, calendar, log
 from tests.unit.feature.test_replay_properties import USERS, Erase, events, other_facts
 from tests.unit.feature.world import Room
+
+__all__ = ["calendar", "log"]  # pytest finds the fixtures here
 
 KEPT_DAYS = 2
 FEWER = settings(max_examples=max(20, settings().max_examples // 2))
 """Each example writes a log to the disk."""
 AGES = RetentionAges(replaced_items_ms=KEPT_DAYS * DAY_MS)
-
-
-@pytest.fixture
-def calendar() -> Calendar:
-    return Calendar()
-
-
-@pytest.fixture
-async def log(tmp_path: Path, calendar: Calendar) -> AsyncIterator[SqliteEventLog]:
-    async with open_sqlite_log(tmp_path / "feedback", calendar) as opened:
-        yield opened
 
 
 async def compact(log: SqliteEventLog, calendar: Calendar) -> int:

@@ -25,34 +25,13 @@ from shared.domain.watermark import Watermark
 from shared.kernel.config import ConfigError, load
 from tests.contract.event_log_adapters import NOW_MS, batches, event, records, slate
 from tests.integration.feature.embedded import Embedded, clean_pass, until
+from tests.integration.feedback.aging_log import Calendar, calendar, log
 from tests.unit.feature.world import settings as feature_settings
+
+__all__ = ["calendar", "log"]  # pytest finds the fixtures here
 
 AGES = RetentionAges(events_ms=30 * DAY_MS, impressions_ms=3 * DAY_MS, slates_ms=10 * DAY_MS)
 DAYS = {"retention_events_days": 30, "retention_impressions_days": 3, "retention_slates_days": 10}
-
-
-class Calendar:
-    """A clock that the test moves."""
-
-    def __init__(self) -> None:
-        self.now_ms = NOW_MS
-
-    def __call__(self) -> int:
-        return self.now_ms
-
-    def pass_days(self, days: float) -> None:
-        self.now_ms += int(days * DAY_MS)
-
-
-@pytest.fixture
-def calendar() -> Calendar:
-    return Calendar()
-
-
-@pytest.fixture
-async def log(tmp_path: Path, calendar: Calendar) -> AsyncIterator[SqliteEventLog]:
-    async with open_sqlite_log(tmp_path / "feedback", calendar) as opened:
-        yield opened
 
 
 def retention(log: SqliteEventLog, calendar: Calendar) -> Retention:
